@@ -116,7 +116,7 @@ class RunWriter:
                 # No request was sent: a folder without its files would be taken for a run.
                 shutil.rmtree(path, ignore_errors=True)
                 raise
-        raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; give another --out")
+        raise UsageError(f"{root} has a thousand runs called {stamp}-{name}; name another folder")
 
     @property
     def counts(self) -> dict[str, int]:

@@ -9,11 +9,13 @@ import errno
 import functools
 import http.client
 import io
+import math
 import os
 import re
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -36,6 +38,8 @@ _TURN: Final = 0.01
 _PAUSE: Final = 0.0005
 # Errors of an address that this machine cannot reach, whoever listens there.
 _NO_WAY: Final = frozenset({errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EHOSTUNREACH})
+# For an address that is silent, before the others have been tried.
+_TURN_SECONDS: Final = 1.0
 _ENDS: Final[contextvars.ContextVar[float]] = contextvars.ContextVar("ends", default=float("inf"))
 
 
@@ -64,6 +68,9 @@ def time_left() -> float:
 def open_connection(sockets: Any, host: str, port: int, left: Callable[[], float | None]) -> Any:
     """Opens a TCP connection, without Nagle's algorithm, to the first of a host's addresses that accepts one.
 
+    An address that is silent for a second waits until the others have been tried, as RFC 8305 asks for: packets
+    of one family may get lost where those of the other arrive.
+
     Args:
         sockets: the module `socket`, or gevent's.
         host: name or address.
@@ -75,30 +82,50 @@ def open_connection(sockets: Any, host: str, port: int, left: Callable[[], float
             machine lacks is not the server's failure: the error is that of an address, if it can be.
     """
     failure, weight = OSError(f"{host} has no address"), -1
-    for family, kind, protocol, _, address in sockets.getaddrinfo(host, port, 0, sockets.SOCK_STREAM):
-        seconds = left()
-        connection = None
+    found = sockets.getaddrinfo(host, port, 0, sockets.SOCK_STREAM)
+    turns = deque((entry, _TURN_SECONDS if len(found) > 1 else math.inf) for entry in found)
+    while turns:
+        entry, most = turns.popleft()
         try:
-            connection = sockets.socket(family, kind, protocol)
-            connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            connection.settimeout(seconds)
-            connection.connect(address)
-            return connection
+            return _connect(sockets, entry, left(), most)
         except OSError as error:
-            _close(connection)
-            found = _without_way(error, sockets, family, address)
-            its = -1 if found.errno in _NO_WAY else 1 if lack_of([found]) else 0
+            if isinstance(error, TimeoutError) and error.errno is None and most < math.inf:
+                turns.append((entry, math.inf))
+                continue
+            its = -1 if error.errno in _NO_WAY else 1 if lack_of([error]) else 0
             if its >= weight:
-                failure, weight = found, its
-        except BaseException:
-            _close(connection)
-            raise
+                failure, weight = error, its
     raise failure
 
 
-def _close(connection: Any) -> None:
-    if connection is not None:
-        connection.close()
+def _connect(sockets: Any, entry: Any, left: float | None, most: float) -> Any:
+    """A connection to one address of `getaddrinfo`, whose limit of time is `left` seconds.
+
+    Args:
+        sockets: the module `socket`, or gevent's.
+        entry: the address.
+        left: seconds; None for no limit.
+        most: seconds for the connection to be opened; may be infinite.
+
+    Raises:
+        OSError: there is none.
+    """
+    family, kind, protocol, _, address = entry
+    connection = None
+    try:
+        connection = sockets.socket(family, kind, protocol)
+        connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+        within = min(most, math.inf if left is None else left)
+        connection.settimeout(left if within == math.inf else within)
+        connection.connect(address)
+        connection.settimeout(left)
+        return connection
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, OSError):
+            raise _without_way(error, sockets, family, address) from None
+        raise
 
 
 def _without_way(error: OSError, sockets: Any, family: int, address: Any) -> OSError:

@@ -239,3 +239,19 @@ def test_only_connections_with_unread_data_are_shut_down() -> None:
         assert pairs[0][1].recv(1) == b"y"
         for connection in (end for pair in pairs for end in pair):
             connection.close()
+
+
+def test_data_that_is_read_soon_is_no_flood() -> None:
+    """An event loop that is late finds the answers of others unread."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as busy,
+        listener.accept()[0] as sender,
+    ):
+        sender.sendall(b"x")
+        assert busy.recv(1, socket.MSG_PEEK) == b"x"
+        reader = gevent.spawn(busy.recv, 1)
+        assert shut_down_flooded(f"127.0.0.1:{listener.getsockname()[1]}") == 0
+        assert reader.get() == b"x"
+        busy.sendall(b"y")
+        assert sender.recv(1) == b"y"

@@ -57,7 +57,7 @@ def test_a_scenario_s_defaults_give_way_to_the_user_s() -> None:
 
 def test_everything_given() -> None:
     words = """--model-dir m --model-name n --signature serving_default --transport requests --request-timeout 500ms
-        --warmup 5s --drain 0 --seed 7 --channels 3 --padded --compressed --results r"""
+        --warmup 5s --drain 0 --seed 7 --padded --compressed --results r"""
     settings = read(
         [*words.split(), "--headers", "X-Team: search; X-Key: a:b", "--server-flags=--a=1 --b"],
         host="https://host:8501",

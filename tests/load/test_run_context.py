@@ -105,6 +105,8 @@ def test_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         ({"check_share": 1.5}, "check share must lie between 0 and 1"),
         ({"policy": "best"}, "the policy is one of random, round-robin"),
         ({"max_response": 0}, "largest response"),
+        ({"compressed": True, "protocol": "grpc"}, "--compressed has no effect on a scenario over gRPC; leave it out"),
+        ({"channels": 8, "protocol": "rest"}, "--channels 8 has no effect on a scenario over REST; leave it out"),
     ],
 )
 def test_values_are_checked_where_a_run_is_made(changed: Any, reason: str) -> None:

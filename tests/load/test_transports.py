@@ -107,7 +107,8 @@ def test_a_lack_of_memory_for_an_answer_is_not_the_server_s_failure(monkeypatch:
 
 
 class Sockets:
-    """As the module `socket`, with addresses whose connections fail in TCP, and in UDP, with these errors; 0 for none.
+    """As the module `socket`, with addresses whose connections fail in TCP, and in UDP, with these errors; 0 for none, -1
+    for an address that is silent.
 
     Attributes:
         seconds: limits of time.
@@ -148,12 +149,15 @@ class Sockets:
 
             def connect(self, fate: Any) -> None:
                 if number := fate[kind == sockets.SOCK_DGRAM]:
+                    if number == -1:
+                        raise TimeoutError("timed out")
                     raise OSError(number, os.strerror(number))
 
         return Socket()
 
 
 REFUSED, NO_PORT, NO_IPV6 = (errno.ECONNREFUSED, 0), (errno.EADDRNOTAVAIL, 0), (errno.EADDRNOTAVAIL,) * 2
+SILENT, REACHED = (-1, 0), (0, 0)
 NO_ROUTE, NO_FILE = (errno.ENETUNREACH,) * 2, (errno.EMFILE, errno.EMFILE)
 
 
@@ -173,15 +177,37 @@ NO_ROUTE, NO_FILE = (errno.ENETUNREACH,) * 2, (errno.EMFILE, errno.EMFILE)
 )
 def test_the_error_is_of_an_address_that_this_machine_can_reach(fates: Any, error: Any) -> None:
     """Without IPv6, ::1 as the last address of localhost seemed to be a lack of ports, whoever had refused."""
-    sockets, left = Sockets(*fates), iter([3.0, 2.0, 1.0])
+    sockets, left = Sockets(*fates), iter([0.9, 0.8, 0.7])
     if error == 0:
         open_connection(sockets, "name", 80, lambda: next(left)).close()
         # All addresses share the time.
-        assert sockets.seconds == [3.0, 2.0, 1.0]
+        assert sockets.seconds == [0.9, 0.8, 0.7, 0.7]
     else:
         with pytest.raises(OSError, match=r"\S") as caught:
             open_connection(sockets, "name", 80, lambda: next(left))
         assert caught.value.errno == error
+    assert sockets.left == 0
+
+
+@pytest.mark.parametrize(
+    ("fates", "limits", "seconds", "reached"),
+    [
+        ([SILENT, REACHED], [9.0, 8.0], [1.0, 1.0, 8.0], True),
+        ([SILENT, REACHED], [None, None], [1.0, 1.0, None], True),
+        ([SILENT, REFUSED], [9.0, 8.0, 7.0], [1.0, 1.0, 7.0], False),
+        ([SILENT], [9.0], [9.0], False),
+        ([REACHED], [None], [None, None], True),
+    ],
+)
+def test_a_silent_address_is_left_for_the_next(fates: Any, limits: Any, seconds: Any, reached: bool) -> None:
+    """It gets the rest of the time once the others have failed; a name's IPv6 address may be out of reach."""
+    sockets, left = Sockets(*fates), iter(limits)
+    if reached:
+        open_connection(sockets, "name", 80, lambda: next(left)).close()
+    else:
+        with pytest.raises(TimeoutError, match="timed out"):
+            open_connection(sockets, "name", 80, lambda: next(left))
+    assert sockets.seconds == seconds
     assert sockets.left == 0
 
 
@@ -202,6 +228,14 @@ def test_a_server_that_accepts_no_connection_gives_no_answer_in_time(rest_kind: 
 def test_gzipped_bodies_say_so(rest_kind: str) -> None:
     with rest_server(lambda method, path, body, handler: (200, handler.headers["Content-Encoding"].encode())) as url:
         assert rest(url, rest_kind, compressed=True).exchange(b"x", 5) == b"gzip"
+
+
+def test_bytes_of_a_head_that_are_not_utf_8_are_no_fault(rest_kind: str) -> None:
+    def answer(method: str, path: str, body: bytes, handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 caf\xe9\r\nServer: caf\xe9\xff\r\nContent-Length: 2\r\n\r\n{}")
+
+    with rest_server(answer) as url:
+        assert rest(url, rest_kind).exchange(b"x", 5) == b"{}"
 
 
 def test_large_and_chunked_answers(rest_kind: str) -> None:

@@ -83,6 +83,8 @@ def test_what_the_user_gave_at_the_start_may_be_repeated() -> None:
         ({"Origin": "null"}, True),
         ({"Origin": "http://127.0.0.1:8089", "Sec-Fetch-Site": "cross-site"}, True),
         ({"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "none"}, False),
     ],
 )
 def test_pages_of_other_origins_are_told_apart(headers: dict[str, str], elsewhere: bool) -> None:
@@ -96,6 +98,7 @@ def guarded(picker: bool = False) -> FlaskClient:
     routes.add_url_rule("/swarm", "swarm", lambda: {"success": True}, methods=["POST"])
     routes.add_url_rule("/user", "update_user", dict, methods=["POST"])
     routes.add_url_rule("/logs", "logs", lambda: {"master": []})
+    routes.add_url_rule("/", "index", lambda: "the page")
     web: Any = SimpleNamespace(
         app=app, template_args={"extra_options": dict.fromkeys(FIELDS)}, userclass_picker_is_active=picker
     )
@@ -122,6 +125,16 @@ def test_a_page_of_another_origin_neither_starts_nor_reads(path: str, method: st
     ask = getattr(client, method)
     assert ask(path, headers=HOME).status_code == 200
     assert ask(path, headers={**HOME, "Origin": "http://site.example"}).status_code == 403
+
+
+def test_a_link_to_the_page_works_and_an_image_of_it_does_not() -> None:
+    """Browsers send no origin with either."""
+    client, elsewhere = guarded(), {**HOME, "Sec-Fetch-Site": "cross-site"}
+    navigating = {**elsewhere, "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=navigating).text == "the page"
+    assert client.get("/", headers={**elsewhere, "Sec-Fetch-Mode": "no-cors"}).status_code == 403
+    assert client.get("/logs", headers=navigating).status_code == 403
+    assert client.get("/logs", headers=elsewhere).status_code == 403
 
 
 def test_user_classes_change_only_where_they_can_be_picked() -> None:

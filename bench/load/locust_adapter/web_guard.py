@@ -60,9 +60,7 @@ def check_form(form: Mapping[str, str], given: Given) -> None:
     with contextlib.suppress(ValueError):
         # Locust refuses what is not a number.
         if int(form.get("user_count", "0")) > _MOST_USERS:
-            raise UsageError(
-                f"the web page starts {_MOST_USERS:,} users at most; give fewer, or start Locust with --users"
-            )
+            raise UsageError(f"the web page starts {_MOST_USERS:,} users at most; give fewer")
     check_timespan(form.get("run_time", ""))
     # As Locust will store it.
     host = form.get("host", "").replace("<", "").replace(">", "").strip()
@@ -92,18 +90,18 @@ def _unknown(name: str) -> str:
 
 
 def from_elsewhere(headers: Mapping[str, str], host: str) -> bool:
-    """Whether a page of another origin asks, by what a browser sends with each POST and each shared read.
+    """Whether a page of another origin asks, by what browsers send with each request.
 
     Args:
         headers: the request's headers.
         host: host and port of the page, as asked for.
     """
-    origin = headers.get("Origin")
-    if origin is None:
-        return False
-    # A proxy may change the host, and leaves this header of the Fetch standard as it is.
+    # A proxy may change the host, and leaves this header of the Fetch standard as it is. An image has no origin.
     site = headers.get("Sec-Fetch-Site")
-    return site not in ("same-origin", "none") if site is not None else urlsplit(origin).netloc != host
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != host
 
 
 class WebGuard:
@@ -122,7 +120,8 @@ class WebGuard:
         environment.web_ui.app.before_request(self._check)
 
     def _check(self) -> Response | None:
-        if from_elsewhere(request.headers, request.host):
+        linked = request.endpoint == "locust.index" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        if from_elsewhere(request.headers, request.host) and not linked:
             return make_response("a page of another origin cannot use this one", 403)
         if request.endpoint == "locust.update_user" and not self._environment.web_ui.userclass_picker_is_active:
             return make_response("user classes can be changed with --class-picker only", 403)

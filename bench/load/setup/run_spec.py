@@ -149,6 +149,10 @@ class RunSpec:
             raise UsageError(f"the policy is one of {', '.join(POLICIES)}, not {self.policy!r}")
         check_range("trace_share", self.trace_share, 0, 1)
         check_range("repeat", self.repeat, 0, MOST_REPEATS)
+        if self.protocol == "grpc" and self.compressed:
+            raise UsageError("--compressed has no effect on a scenario over gRPC; leave it out")
+        if self.protocol == "rest" and self.channels != 1:
+            raise UsageError(f"--channels {self.channels} has no effect on a scenario over REST; leave it out")
         if self.protocol != "rest":
             # Refuses headers that gRPC does not allow.
             self.target.access.headers.metadata()

@@ -1,6 +1,7 @@
 """gRPC with a channel of the grpcio package, for comparison."""
 
 import array
+import contextlib
 import fcntl
 import os
 import socket
@@ -19,6 +20,9 @@ from bench.workload.trace_context import HEADER
 
 # Seconds after its deadline in which a call ends by itself, unless grpcio is busy with what the server sends.
 _GRACE: Final = 0.1
+# So often, and with such pauses, it is looked whether data that has arrived is still there.
+_LOOKS: Final = 5
+_LOOK_SECONDS: Final = 0.01
 
 
 class GrpcioChannel:
@@ -72,21 +76,30 @@ class GrpcioChannel:
 
 
 def shut_down_flooded(address: str) -> int:
-    """Shuts down this process's TCP connections to `host:port` that have unread data; returns how many.
+    """Shuts down this process's TCP connections to `host:port` that data floods; returns how many.
 
+    A flood is data that is still there however often it is read: on a busy machine answers wait too, for a moment.
     grpcio owns the sockets and has no call that does this: closing a channel waits for the same reads.
     """
     host, _, port = address.rpartition(":")
     found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     hosts = {str(entry[4][0]) for entry in found}
-    count = 0
-    for entry in psutil.Process().net_connections("tcp"):
-        if entry.raddr and entry.raddr.port == int(port) and entry.raddr.ip.removeprefix("::ffff:") in hosts:
-            with socket.socket(fileno=os.dup(entry.fd)) as connection:
-                if _unread(connection):
-                    connection.shutdown(socket.SHUT_RDWR)
-                    count += 1
-    return count
+    with contextlib.ExitStack() as stack:
+        flooded = [
+            stack.enter_context(socket.socket(fileno=os.dup(entry.fd)))
+            for entry in psutil.Process().net_connections("tcp")
+            if entry.raddr and entry.raddr.port == int(port) and entry.raddr.ip.removeprefix("::ffff:") in hosts
+        ]
+        for _ in range(_LOOKS):
+            flooded = [connection for connection in flooded if _unread(connection)]
+            if not flooded:
+                break
+            gevent.sleep(_LOOK_SECONDS)
+        for connection in flooded:
+            # The peer may have ended it meanwhile.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        return len(flooded)
 
 
 def _unread(connection: socket.socket) -> int:

@@ -107,8 +107,9 @@ def test_a_lack_of_memory_for_an_answer_is_not_the_server_s_failure(monkeypatch:
 
 
 class Sockets:
-    """As the module `socket`, with addresses whose connections fail in TCP, and in UDP, with these errors; 0 for none, -1
-    for an address that is silent.
+    """As the module `socket`, with addresses whose connections fail in TCP, and in UDP, with these errors.
+
+    0 stands for none, -1 for an address that is silent.
 
     Attributes:
         seconds: limits of time.

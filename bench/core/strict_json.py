@@ -1,6 +1,7 @@
 """JSON of a checkpoint, read strictly: what two readers might take differently is refused."""
 
 import json
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
@@ -61,8 +62,8 @@ def read_object(path: Path, bom: bool = False) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in times.items() if count > 1)
         raise ValueError(f"the key {twice!r} appears twice in one object")
     return made
 

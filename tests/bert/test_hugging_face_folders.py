@@ -1,5 +1,6 @@
 """Folders of Hugging Face's weights as others leave them: prefixes, tied names, other formats, broken indexes."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,22 @@ def test_an_index_that_is_not_one(tmp_path: Path, checkpoint: Checkpoint, conten
     (tmp_path / "model.safetensors.index.json").write_bytes(content)
     with pytest.raises(UsageError, match=reason):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pipe_that_an_index_names_is_not_waited_for(tmp_path: Path, checkpoint: Checkpoint, name: str) -> None:
+    write_hugging_face(tmp_path, checkpoint)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / f"{name}.index.json").write_bytes(b'{"weight_map": {"bert.x": "part"}}')
+    os.mkfifo(tmp_path / "part")
+    # Open and filled, so that the test ends even where it is read.
+    pipe = os.open(tmp_path / "part", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(pipe, bytes(4096))
+        with pytest.raises(UsageError, match="part is a pipe or a device, not a file"):
+            open_checkpoint(tmp_path)
+    finally:
+        os.close(pipe)
 
 
 @pytest.mark.parametrize("depth", range(900, 1100, 4))

@@ -1,5 +1,6 @@
 """What is not a model folder is said before anything starts, with the folder to give where that can be told."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,9 @@ def test_a_folder_in_the_place_of_the_golden_answers(whole: Path) -> None:
     (whole / "3" / "assets.extra" / "golden.json").mkdir()
     with pytest.raises(UsageError, match="golden.json cannot be read"):
         read_golden(whole)
+
+
+def test_a_pipe_among_the_shards_is_not_waited_for(whole: Path) -> None:
+    os.mkfifo(whole / "3" / "variables" / "variables.data-00001-of-00002")
+    with pytest.raises(TargetError, match="data-00001-of-00002 is not a file, so the weights"):
+        check_servable(whole)

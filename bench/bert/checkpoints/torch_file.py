@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from bench.bert.checkpoints.torch_pickle import Bytes, unpickle
 from bench.bert.checkpoints.torch_values import ByteOrder, Storage, Tensor
+from bench.core.bounded_files import open_regular
 from bench.core.errors import UsageError
 from bench.core.message_text import shown
 
@@ -81,7 +82,7 @@ def read_torch_file(path: Path) -> dict[str, TorchTensor]:
 
 def _map(path: Path) -> memoryview:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         reason = "it is empty" if isinstance(error, ValueError) else error.strerror

@@ -48,7 +48,7 @@ def check_servable(model_dir: Path) -> None:
 
     Raises:
         UsageError: not a model folder.
-        TargetError: files of the SavedModel are missing or empty; the message names them.
+        TargetError: files of the SavedModel are missing or empty, or are none; the message names them.
     """
     version = latest_version(model_dir)
     graph = next((version / name for name in _GRAPHS if (version / name).is_file()), None)
@@ -64,7 +64,11 @@ def check_servable(model_dir: Path) -> None:
         return
     if not (variables / _INDEX).is_file():
         raise TargetError(f"{variables} has no {_INDEX}, so the weights cannot be read; export the model again")
-    if not any(path.stat().st_size for path in variables.glob("variables.data-*")):
+    shards = list(variables.glob("variables.data-*"))
+    if other := next((path for path in shards if not path.is_file()), None):
+        # A pipe would be waited for.
+        raise TargetError(f"{other} is not a file, so the weights cannot be read; export the model again")
+    if not any(path.stat().st_size for path in shards):
         raise TargetError(f"{variables} has no variables.data-... file with the weights; export the model again")
 
 

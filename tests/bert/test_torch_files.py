@@ -304,6 +304,64 @@ def test_sizes_are_held_against_the_file(tmp_path: Path, form: str, what: str) -
         read_torch_file(written)
 
 
+@pytest.mark.parametrize("stride", [0, 7, 1 << 61, (1 << 62) - 1])
+def test_the_step_of_a_dimension_of_one_is_never_taken(tmp_path: Path, stride: int) -> None:
+    pickled = state({"x": tensor(storage("0", 4), (1, 2, 1, 2), (stride, 2, stride, 1))})
+    for read in (
+        read_torch_file(write_zip(tmp_path / "z.bin", pickled, {"0": FOUR})),
+        read_torch_file(write_legacy(tmp_path / "l.bin", pickled, {"0": (4, FOUR)})),
+    ):
+        np.testing.assert_array_equal(np.asarray(read["x"]), [[[[1, 2]], [[3, 4]]]])
+
+
+LARGE = b"\x8b" + struct.pack("<i", 2000) + b"\x7f" * 2000
+DEEP = b"]" * 50_000 + b"a" * 49_999
+# Forty tuples, each of the one before twice.
+WIDE = b")" + b"".join(b"q\1h\1\x86" for _ in range(40))
+
+
+@pytest.mark.parametrize(
+    ("key", "named"), [(LARGE, "it holds int; save"), (push(7), "it holds 7; save"), (push("a\n"), r"it holds a\\n;")]
+)
+def test_a_key_of_no_state_dict_is_shown_in_a_few_words(tmp_path: Path, key: bytes, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        read_torch_file(write_zip(tmp_path / "x.bin", b"\x80\x02}" + key + b"Ns.", {}))
+
+
+@pytest.mark.parametrize("key", [LARGE, DEEP, WIDE, push(None), push(1.0), push(1 << 64)])
+def test_an_older_file_s_list_of_storages_holds_names_only(tmp_path: Path, key: bytes) -> None:
+    path = write_legacy(tmp_path / "x.bin", state({"x": PLAIN}), {"0": (4, FOUR)})
+    data = path.read_bytes()
+    listed = pickle.dumps(["0"], 2)
+    assert data.count(listed) == 1
+    path.write_bytes(data.replace(listed, b"\x80\x02]" + key + b"a."))
+    with pytest.raises(UsageError, match="the list of its storages is not that of its tensors"):
+        read_torch_file(path)
+
+
+def test_a_number_may_name_a_storage_of_an_older_file(tmp_path: Path) -> None:
+    path = write_legacy(tmp_path / "x.bin", state({"x": tensor(storage(0, 4), (4,), (1,))}), {"0": (4, FOUR)})
+    path.write_bytes(path.read_bytes().replace(pickle.dumps(["0"], 2), pickle.dumps([0], 2)))
+    np.testing.assert_array_equal(np.asarray(read_torch_file(path)["x"]), [1, 2, 3, 4])
+
+
+MANY = b"](" + b"N" * (1 << 16) + b"eq\1"
+COSTLY = {
+    "calls with more than 8388608 values": b"(" + call("torch.Size", MANY) + call("torch.Size", b"h\1") * 130 + b"t",
+    "a call of torch.device with 100 arguments": call("torch.device", *[push(None)] * 100),
+    "a tensor of an unknown kind": call(
+        "torch._tensor._rebuild_from_type_v2", name("torch.Size"), push(None), b"(" + MANY + b"t"
+    ),
+}
+
+
+@pytest.mark.parametrize("named", COSTLY)
+def test_calls_that_cost_more_than_their_bytes_are_refused(tmp_path: Path, named: str) -> None:
+    path = write_zip(tmp_path / "x.bin", state({"x": COSTLY[named], "y": PLAIN}), {"0": FOUR})
+    with pytest.raises(UsageError, match=f"its pickle holds {named}"):
+        read_torch_file(path)
+
+
 def test_a_cut_older_file(tmp_path: Path) -> None:
     whole = write_legacy(tmp_path / "x.bin", state({"x": PLAIN}), {"0": (4, FOUR)}).read_bytes()
     for end in range(len(whole)):

@@ -13,6 +13,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ _MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 _MAX_RECORDS: Final = 200_000
+# Longer numbers have no text that is worth its time.
+_MAX_KEY_BITS: Final = 64
 _BYTE_ORDERS: Final[Mapping[bytes, ByteOrder]] = {b"little": "<", b"big": ">"}
 # Keys under which trainers store the state dict beside other things.
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "module")
@@ -100,7 +103,7 @@ def _state_dict(value: object, where: str) -> dict[str, Tensor]:
     if not any("." in name for name in found):
         inside = {name: tensors for name in _WRAPPERS if (tensors := _tensors(value.get(name)))}
         if len(inside) != 1 and (inside or not found):
-            there = ", ".join(inside or [shown(str(key)) for key in value][:3]) or "nothing"
+            there = ", ".join(list(inside) or [_key_name(key) for key in islice(value, 3)]) or "nothing"
             raise UsageError(f"{where} is not a state dict: it holds {there}; save it from state_dict()")
         found = next(iter(inside.values()), found)
     for name in found:
@@ -113,6 +116,16 @@ def _tensors(value: object) -> dict[str, Tensor]:
     if not isinstance(value, dict):
         return {}
     return {name: tensor for name, tensor in value.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
+
+
+def _key_name(key: object) -> str:
+    """A key of a dict for a message."""
+    return shown(str(key)) if _is_short(key) else type(key).__name__
+
+
+def _is_short(key: object) -> bool:
+    """Whether a key that is not text has a short one."""
+    return not isinstance(key, int) or key.bit_length() <= _MAX_KEY_BITS
 
 
 def _read_zip(path: Path, data: memoryview) -> tuple[object, Mapping[str, memoryview], ByteOrder]:
@@ -181,12 +194,10 @@ def _read_legacy(data: memoryview, where: str) -> tuple[object, Mapping[str, mem
         raise UsageError(f"{where} is a pickle but not one of torch.save; give a checkpoint folder as released")
     unpickle(stream, where)  # the sizes of the writer's C types, which nothing here depends on
     read = unpickle(stream, where)
-    keys = unpickle(stream, where).value
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(read.storages):
-        raise UsageError(f"{where}: the list of its storages is not that of its tensors; give a complete checkpoint")
+    names = _storage_names(unpickle(stream, where).value, read.storages, where)
     storages: dict[str, memoryview] = {}
     at = stream.tell()
-    for key in map(str, keys):
+    for key in names:
         storage = read.storages[key]
         size = storage.size * storage.dtype.itemsize
         head = data[at : at + 8]
@@ -197,3 +208,21 @@ def _read_legacy(data: memoryview, where: str) -> tuple[object, Mapping[str, mem
         _check_size(storage, len(storages[key]), where)
         at += size
     return read.value, storages
+
+
+def _storage_names(keys: object, storages: Mapping[str, Storage], where: str) -> list[str]:
+    """The names of an older file's storages, in the order in which they lie in it.
+
+    Args:
+        keys: the pickled list, which may hold anything: of text and short numbers only is a text made.
+        storages: those of the tensors.
+        where: names the file in messages.
+
+    Raises:
+        UsageError: the list is not that of `storages`.
+    """
+    if isinstance(keys, list) and all(isinstance(key, str | int) and _is_short(key) for key in keys):
+        names = list(map(str, keys))
+        if sorted(names) == sorted(storages):
+            return names
+    raise UsageError(f"{where}: the list of its storages is not that of its tensors; give a complete checkpoint")

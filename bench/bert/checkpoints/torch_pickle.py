@@ -27,6 +27,8 @@ from bench.core.message_text import shown
 MAX_TENSORS: Final = 100_000
 # A BERT's pickle has some 100 KB; an instruction of one byte can make 64 of them.
 _MAX_PICKLE: Final = 1 << 23
+# Values in the arguments of all calls; a state dict has a few for each tensor.
+_MAX_COPIED: Final = 1 << 23
 _MAX_TEXT: Final = 1 << 16
 _MAX_LINE: Final = 1 << 10
 
@@ -104,6 +106,7 @@ class _Machine:
     memo: dict[int, object] = field(default_factory=dict)
     storages: dict[str, Storage] = field(default_factory=dict)
     tensors: int = 0
+    copied: int = 0
 
     def result(self) -> object:
         """The one object that is left."""
@@ -140,7 +143,11 @@ class _Machine:
         given, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Function) or not isinstance(given, tuple):
             raise Refusal(f"a call of {type(function).__name__}")
-        made = function.make(*given)
+        # A call of a few bytes may copy a list of millions, again and again.
+        self.copied += sum(len(part) for part in given if isinstance(part, list | tuple))
+        if self.copied > _MAX_COPIED:
+            raise Refusal(f"calls with more than {_MAX_COPIED} values")
+        made = function.call(given)
         self.tensors += isinstance(made, Tensor)
         if self.tensors > MAX_TENSORS:
             raise Refusal(f"more than {MAX_TENSORS} tensors")

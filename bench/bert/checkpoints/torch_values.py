@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 ByteOrder = Literal["<", ">"]
 
 _MAX_DIMENSIONS: Final = 32
+# Those of PyTorch take up to eight.
+_MAX_ARGUMENTS: Final = 16
 
 _DTYPES: Final[Mapping[str, "np.dtype[Any]"]] = {
     "Double": np.dtype(np.float64),
@@ -97,6 +99,16 @@ class Function:
     name: str
     make: Callable[..., object]
 
+    def call(self, given: tuple[object, ...]) -> object:
+        """What it makes of the arguments.
+
+        Raises:
+            Refusal: there are more than any of PyTorch's functions takes, or they are not what it takes.
+        """
+        if len(given) > _MAX_ARGUMENTS:
+            raise Refusal(f"a call of {self.name} with {len(given)} arguments")
+        return self.make(*given)
+
 
 @dataclass(frozen=True, slots=True)
 class Type:
@@ -131,7 +143,11 @@ def _view(storage: Storage, dtype: "np.dtype[Any]", offset: object, shape: objec
     last = first + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
     if count and (count > held or last >= held):
         raise Refusal(f"a tensor {list(sizes)} that reaches beyond its storage of {held}")
-    return Tensor(storage, dtype, first, sizes, steps) if count else Tensor(storage, dtype, 0, (0,), (1,))
+    if not count:
+        return Tensor(storage, dtype, 0, (0,), (1,))
+    # The step of a dimension of one number is never taken, and a file may have any there.
+    steps = tuple(step if size > 1 else 1 for size, step in zip(sizes, steps, strict=True))
+    return Tensor(storage, dtype, first, sizes, steps)
 
 
 def counts(values: object) -> tuple[int, ...]:
@@ -148,11 +164,14 @@ def _first(value: object, *_rest: object) -> object:
     return value
 
 
+_TENSOR_MAKERS: Final = (_rebuild_tensor, _rebuild_tensor_v3, _first)
+
+
 def _rebuild_from_type(function: object, _kind: object, given: object, *_state: object) -> object:
     """`torch._tensor._rebuild_from_type_v2`: a tensor with attributes, which are dropped."""
-    if not isinstance(function, Function) or function.make is _rebuild_from_type or not isinstance(given, tuple):
+    if not isinstance(function, Function) or function.make not in _TENSOR_MAKERS or not isinstance(given, tuple):
         raise Refusal("a tensor of an unknown kind")
-    return function.make(*given)
+    return function.call(given)
 
 
 def _ordered_dict(pairs: object = ()) -> dict[object, object]:

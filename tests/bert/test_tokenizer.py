@@ -198,3 +198,13 @@ def test_a_word_that_the_vocabulary_lacks_is_as_the_text_has_it(
     encoded = uncased.encode(text)
     assert list(encoded.words) == words
     assert "[UNK]" in encoded.pieces
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("9" * 5000, '"9{56}[.]{3}'), ("12345678901", '"12345678901"'), ("-1", '"-1"')]
+)
+def test_an_id_of_any_length_is_refused_in_one_line(tmp_path: Path, key: str, shown: str) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {key: {"content": "a"}}}))
+    with pytest.raises(UsageError, match=f"added_tokens_decoder: {shown} is not an id; correct it"):
+        Tokenizer.from_folder(tmp_path)

@@ -17,6 +17,8 @@ ADDITIONAL: Final = ("additional_special_tokens", "extra_special_tokens")
 NAMED_TOKENS: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 DEFAULT_TOKENS: Final[Mapping[str, str]] = {f"{role}_token": content for role, content in SPECIAL_TOKENS.items()}
 _FLAGS: Final = ("single_word", "lstrip", "rstrip", "normalized")
+# Of an id; Python makes no number of thousands of digits.
+_MOST_DIGITS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ def parse_decoder(section: Section) -> tuple[Entry, ...]:
     """
     entries = []
     for key, raw in section.raw.items():
-        if not (key.isascii() and key.isdigit()):
-            raise UsageError(f"{section.where}: {key!r} is not an id; correct it")
+        if not (key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS):
+            raise UsageError(f"{section.where}: {brief(key)} is not an id; correct it")
         entry = parse_entry(raw, f"{section.where}: {key}")
         if entry.flags is None:
             raise UsageError(f"{entry.where} is {brief(raw)}, not an object with content; correct it")

@@ -76,9 +76,9 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     sides = [_Side.of(each) for each in ([args] if args.compare_with is None else [args, _second(args)])]
     form = _format(args, sides, out)
     with contextlib.ExitStack() as stack:
-        if args.out is not None:
-            stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}"))
         output = _open_output(args, sides, form, out)
+        if args.out is not None:
+            stack.enter_context(interrupts.noting(lambda: f"--resume continues {args.out}" if output.done else ""))
         stack.callback(output.close)
         skipped = output.skip(lines, input_name(args.file))
         streams = [

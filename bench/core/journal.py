@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 import orjson
 
+from bench.core import interrupts
 from bench.core.atomic_files import write_atomically
 from bench.core.errors import UsageError, naming
 from bench.core.versioned_json import VersionedJson
@@ -50,7 +51,8 @@ _FILE: Final = VersionedJson(
 class ResumableFile:
     """A file written sequentially in whole items, with its journal `PATH.progress`.
 
-    The journal goes when the file is finished, so that a resumed run leaves the same files as an undisturbed one.
+    What is there stays as it is until the first write: a run that fails before has nothing to put in its place. The
+    journal goes when the file is finished, so that a resumed run leaves the same files as an undisturbed one.
 
     Args:
         path: the output file.
@@ -72,25 +74,35 @@ class ResumableFile:
         self._read, self._written = hashlib.sha256(), hashlib.sha256()
         self.items, self._bytes = self._taken_up() if resume else (0, 0)
         self._checked = not self.items
+        self._made = self._begun = False
         self._stream = self._opened()
-        with naming(path):
-            self._stream.truncate(self._bytes)
-            self._stream.seek(self._bytes)
 
     def _opened(self) -> IO[bytes]:
-        """The file as it is; the journal comes before one that is new or emptied, which would read as finished."""
+        """The file as it is; the journal comes before one that is new, which would read as finished."""
+        try:
+            return self.path.open("r+b")
+        except FileNotFoundError:
+            if not self.path.parent.is_dir():
+                raise
+        self._mark()
+        self._made = True
         with contextlib.ExitStack() as stack:
-            try:
-                stream: IO[bytes] = stack.enter_context(self.path.open("r+b"))
-                self._mark()
-            except FileNotFoundError:
-                if not self.path.parent.is_dir():
-                    raise
-                self._mark()
-                stack.callback(self.journal.unlink)
-                stream = self.path.open("wb")
+            stack.callback(self.journal.unlink)
+            stream = self.path.open("wb")
             stack.pop_all()
-            return stream
+        return stream
+
+    def _begin(self) -> None:
+        """Makes the file this job's; the journal comes before one that is emptied, which would read as finished."""
+        if self._begun:
+            return
+        if not self._checked:
+            raise ValueError("the input of what the file holds was not checked")
+        with interrupts.held(), naming(self.path):
+            self._mark()
+            self._begun = True
+            self._stream.truncate(self._bytes)
+            self._stream.seek(self._bytes)
 
     def _taken_up(self) -> tuple[int, int]:
         """(items, bytes) of an earlier run."""
@@ -158,8 +170,7 @@ class ResumableFile:
 
     def write(self, data: bytes, source: bytes | None = None) -> None:
         """Appends `data`; with its `source` it completes one more item."""
-        if not self._checked:
-            raise ValueError("the input of what the file holds was not checked")
+        self._begin()
         with naming(self.path):
             self._stream.write(data)
         self._written.update(data)
@@ -180,17 +191,20 @@ class ResumableFile:
         self.journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the unfinished file, which can be resumed after the last checkpoint; one without an item is
-        removed."""
+        """Closes the unfinished file, which can be resumed after the last checkpoint.
+
+        One that was begun and has no item is removed; one that was not is as it was.
+        """
         if self._stream.closed:
             return
         with naming(self.path):
             self._stream.close()
-        if not self.items:
+        if not self.items and (self._made or self._begun):
             self.path.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
 
     def _to_disk(self) -> None:
+        self._begin()
         with naming(self.path):
             self._stream.flush()
             os.fsync(self._stream.fileno())

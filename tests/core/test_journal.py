@@ -73,9 +73,13 @@ def test_a_file_without_an_item_has_a_journal_before_anything_happens_to_it(
         write_atomically(path, data)
         raise KeyboardInterrupt
 
+    opened: list[ResumableFile] = []
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(journal, "write_atomically", killed)
-        ResumableFile(out, JOB, resume=False)
+        opened.append(ResumableFile(out, JOB, resume=False))
+        opened[0].write(b"one\n", b"1")
+    for file in opened:
+        file._stream.close()  # a kill: no close of its own
     again = resumed(out)
     again.write(b"one\n", b"1")
     again.finish()
@@ -206,3 +210,28 @@ def test_the_journal_says_what_it_belongs_to(tmp_path: Path) -> None:
 def test_a_file_without_an_item_goes(tmp_path: Path) -> None:
     ResumableFile(tmp_path / "out", JOB, resume=False).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_there_stays_until_the_first_write(tmp_path: Path) -> None:
+    """A run that fails before, as at a server that does not answer, has nothing to put in its place."""
+    out = tmp_path / "out"
+    out.write_bytes(b"finished\n")
+    ResumableFile(out, JOB, resume=False).close()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out": b"finished\n"}
+    file = ResumableFile(out, JOB, resume=False)
+    file.write(b"[")
+    assert (tmp_path / "out.progress").exists()
+    file.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_begun_stays_as_it_is_if_nothing_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    begun(out, b"one\n").close()
+    out.write_bytes(b"one\ntw")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    resumed(out, b"one\n").close()
+    ResumableFile(out, JOB, resume=False).close()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    resumed(out, b"one\n").finish()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out": b"one\n"}

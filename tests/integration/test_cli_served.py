@@ -266,6 +266,15 @@ def test_a_target_that_does_not_answer_is_exit_4(text: Path) -> None:
         assert len(err.splitlines()) == 1
 
 
+def test_a_finished_output_stays_until_the_target_has_answered(text: Path) -> None:
+    (port,) = free_ports(1)
+    scores = text.with_name("scores.tsv")
+    scores.write_text("finished\n")
+    code, _, _ = call("score", str(text), f"--target=grpc://127.0.0.1:{port}", f"--out={scores}")
+    assert (code, scores.read_text()) == (4, "finished\n")
+    assert sorted(path.name for path in text.parent.iterdir()) == ["scores.tsv", "text.tsv"]
+
+
 def test_serve_until_a_signal(demo_model: ExportedModel) -> None:
     grpc_port, rest_port = free_ports(2)
     words = ["serve", str(demo_model.model_dir), f"--grpc-port={grpc_port}", f"--rest-port={rest_port}"]

@@ -1,4 +1,4 @@
-"""Atomic replacement of files, files that a user names, scratch folders, and folders that one process uses alone.
+"""Atomic replacement of files, files that a user names, scratch folders, and what one process uses alone.
 
 In a scratch folder something whole is made before it gets its name.
 """
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from bench.core import interrupts
 from bench.core.errors import UsageError, naming, reason_of
@@ -155,6 +155,31 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         yield folder
 
 
+def open_held(path: Path, new: bool = False) -> BinaryIO:
+    """Opens a file for reading and writing, and holds it until it is closed, as `sole_use` holds a folder.
+
+    Args:
+        path: the file; its content stays.
+        new: make it if it is not there.
+
+    Raises:
+        UsageError: another process holds it.
+        OSError: it cannot be opened.
+    """
+
+    def take(name: str, flags: int) -> int:
+        return os.open(name, flags | (os.O_CREAT if new else 0), 0o666)
+
+    while True:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "r+b", opener=take))
+            _hold(file.fileno(), path)
+            # Who held it before may have removed it meanwhile.
+            if os.fstat(file.fileno()).st_nlink:
+                stack.pop_all()
+                return file
+
+
 @contextlib.contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
     """Holds a folder whose work can be resumed, so that no other process resumes it meanwhile.
@@ -165,17 +190,29 @@ def sole_use(folder: Path) -> Iterator[None]:
         UsageError: another process holds it.
         OSError: it cannot be opened.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(_flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another process is still at work in {folder}; wait for its end or stop it, or give another --out"
-            ) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _hold(descriptor, folder)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _hold(descriptor: int, path: Path) -> None:
+    """Locks an open file or folder until it is closed.
+
+    Raises:
+        UsageError: another process has locked it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"another process is still at work in {path}; wait for its end or stop it, or give another --out"
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def _remove_left(parent: Path, prefix: str) -> None:

@@ -11,12 +11,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
 from bench.core import interrupts
-from bench.core.atomic_files import write_atomically
+from bench.core.atomic_files import open_held, write_atomically
 from bench.core.errors import UsageError, naming
 from bench.core.versioned_json import VersionedJson
 
@@ -61,8 +61,8 @@ class ResumableFile:
         resume: go on where an earlier run of the same job was.
 
     Raises:
-        UsageError: `resume` with nothing to go on with, with the journal of another job, or with a file that is not
-            what was written.
+        UsageError: another process is at work in the file; `resume` with nothing to go on with, with the journal of
+            another job, or with a file that is not what was written.
         OSError: the file cannot be opened or written.
     """
 
@@ -72,24 +72,34 @@ class ResumableFile:
         self._job = dict(job)
         self._read_before = ""
         self._read, self._written = hashlib.sha256(), hashlib.sha256()
-        self.items, self._bytes = self._taken_up() if resume else (0, 0)
-        self._checked = not self.items
         self._made = self._begun = False
-        self._stream = self._opened()
+        with contextlib.ExitStack() as stack:
+            stream = self._existing()
+            if stream is not None:
+                stack.callback(stream.close)
+            self.items, self._bytes = self._taken_up() if resume else (0, 0)
+            self._checked = not self.items
+            self._stream = self._new() if stream is None else stream
+            stack.pop_all()
 
-    def _opened(self) -> IO[bytes]:
-        """The file as it is; the journal comes before one that is new, which would read as finished."""
+    def _existing(self) -> BinaryIO | None:
+        """The file as it is; None where there is none yet."""
         try:
-            return self.path.open("r+b")
+            return open_held(self.path)
         except FileNotFoundError:
             if not self.path.parent.is_dir():
                 raise
+            return None
+
+    def _new(self) -> BinaryIO:
+        """The file, made; its journal comes first, since without one it would read as finished."""
         self._mark()
+        try:
+            stream = open_held(self.path, new=True)
+        except OSError:
+            self.journal.unlink(missing_ok=True)
+            raise
         self._made = True
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.journal.unlink)
-            stream = self.path.open("wb")
-            stack.pop_all()
         return stream
 
     def _begin(self) -> None:
@@ -187,8 +197,9 @@ class ResumableFile:
     def finish(self) -> None:
         """Completes the file and removes the journal."""
         self._to_disk()
-        self._stream.close()
+        # While the file is held: afterwards it may be another run's, with a journal of its own.
         self.journal.unlink(missing_ok=True)
+        self._stream.close()
 
     def close(self) -> None:
         """Closes the unfinished file, which can be resumed after the last checkpoint.
@@ -197,11 +208,13 @@ class ResumableFile:
         """
         if self._stream.closed:
             return
-        with naming(self.path):
-            self._stream.close()
-        if not self.items and (self._made or self._begun):
-            self.path.unlink(missing_ok=True)
-            self.journal.unlink(missing_ok=True)
+        try:
+            if not self.items and (self._made or self._begun):
+                self.path.unlink(missing_ok=True)
+                self.journal.unlink(missing_ok=True)
+        finally:
+            with naming(self.path):
+                self._stream.close()
 
     def _to_disk(self) -> None:
         self._begin()

@@ -25,7 +25,7 @@ QUALIFIED = {
     ("bench.analysis.compare", "--anyway"): "only compare compares by hand",
     ("bench.gate.types", "--min-effect"): "only gates have a smallest effect",
     ("bench.gate.history", "--no-deps"): "an option of pip",
-    ("bench.core.atomic_files", "--out"): "only capacity and train hold the folder of their --out",
+    ("bench.core.atomic_files", "--out"): "only capacity, score and train hold what their --out names",
     ("bench.bert.checkpoints.resolve", "--uncased"): "only export says how a preset is cased",
     ("bench.bert.contract.model_folder", "--checkpoint"): "bertbench export --checkpoint",
     ("bench.bert.contract.model_folder", "--out"): "bertbench export --checkpoint demo --out",

@@ -15,7 +15,7 @@ JOB = {"--format": "tsv", "--target": "embedded"}
 
 
 def begun(path: Path, *items: bytes) -> ResumableFile:
-    """A file with these items on the disk, left as a kill leaves it."""
+    """A file with these items on the disk, and its journal."""
     file = ResumableFile(path, JOB, resume=False)
     for item in items:
         file.write(item, item)
@@ -48,12 +48,11 @@ def test_an_undisturbed_run_leaves_only_the_file(tmp_path: Path) -> None:
 def test_after_a_kill_it_goes_on_behind_the_last_checkpoint(tmp_path: Path) -> None:
     file = begun(tmp_path / "out", b"one\n")
     file.write(b"two\nhal", b"2")
-    file._stream.flush()  # a kill: written, but no checkpoint and no close
+    file._stream.close()  # a kill: written, but no checkpoint and no close of its own
     again = resumed(tmp_path / "out", b"one\n")
     assert again.items == 1
     again.write(b"two\n", b"two\n")
     again.finish()
-    file._stream.close()
     assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -235,3 +234,19 @@ def test_what_was_begun_stays_as_it_is_if_nothing_is_written(tmp_path: Path) -> 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     resumed(out, b"one\n").finish()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out": b"one\n"}
+
+
+@pytest.mark.parametrize("items", [(), (b"one\n",)])
+def test_a_file_that_is_being_written_is_nobody_else_s(tmp_path: Path, items: tuple[bytes, ...]) -> None:
+    """Two runs would mix their lines, and both end well."""
+    out = tmp_path / "out"
+    first = begun(out, *items)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for resume in (False, True):
+        with pytest.raises(UsageError, match=f"another process is still at work in {out}; wait for its end or stop it"):
+            ResumableFile(out, {}, resume=resume)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    first.write(b"two\n", b"2")
+    first.finish()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out": b"".join((*items, b"two\n"))}
+    ResumableFile(out, JOB, resume=False).close()

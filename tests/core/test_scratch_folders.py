@@ -1,4 +1,4 @@
-"""Scratch folders are gone at the end, and those of killed owners with the next; folders held by one process."""
+"""Scratch folders are gone at the end, and those of killed owners with the next; what is held by one process."""
 
 import fcntl
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.atomic_files import scratch_folder, sole_use
+from bench.core.atomic_files import open_held, scratch_folder, sole_use
 from bench.core.errors import UsageError
 
 OWNER = """
@@ -69,3 +69,43 @@ def test_one_at_a_time_holds_a_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fcntl, "flock", refuse)
     with sole_use(tmp_path), sole_use(tmp_path):
         pass
+
+
+def test_one_at_a_time_holds_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(FileNotFoundError, match="'.*/file'"):
+        open_held(path)
+    with open_held(path, new=True) as file:
+        file.write(b"held")
+        for new in (False, True):
+            with pytest.raises(UsageError, match=f"still at work in {path}"):
+                open_held(path, new=new)
+    with open_held(path) as file:
+        assert file.read() == b"held"
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with open_held(path) as one, open_held(path) as other:
+        assert one.read() == other.read() == b"held"
+
+
+def test_a_file_that_its_last_owner_has_just_removed_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = tmp_path / "file", fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        if path.read_bytes() == b"old":
+            path.unlink()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    path.write_bytes(b"old")
+    with open_held(path, new=True) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError):
+        open_held(path)

@@ -27,6 +27,7 @@ from bench.cli.common.progress import ProgressDisplay
 from bench.core import interrupts
 from bench.core.errors import ExitCode, UsageError
 from bench.core.extras import require
+from bench.core.journal import journal_of
 from bench.core.output import to_json
 from bench.report.score_output import ResumableOutput, ScoreOutput, StreamOutput, text_size
 from bench.report.score_page import Html, ScoredModel
@@ -230,7 +231,8 @@ def _open_output(
         return StreamOutput(out.data, form)
     if args.out.exists() and not args.out.is_file():
         raise UsageError(f"{args.out} is not a regular file; leave out --out and redirect the output")
-    refuse_overlaps({"--out": args.out}, others=[Path(args.file)] if args.file != STDIN else [])
+    outputs = {"--out": args.out, "the journal of --out": journal_of(args.out)}
+    refuse_overlaps(outputs, others=[Path(args.file)] if args.file != STDIN else [])
     return ResumableOutput(args.out, form, _job(args, sides), args.resume)
 
 

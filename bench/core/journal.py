@@ -48,6 +48,11 @@ _FILE: Final = VersionedJson(
 )
 
 
+def journal_of(path: Path) -> Path:
+    """The journal of an output file."""
+    return path.with_name(path.name + ".progress")
+
+
 class ResumableFile:
     """A file written sequentially in whole items, with its journal `PATH.progress`.
 
@@ -68,7 +73,7 @@ class ResumableFile:
 
     def __init__(self, path: Path, job: Mapping[str, Any], resume: bool) -> None:
         self.path = path
-        self.journal = path.with_name(path.name + ".progress")
+        self.journal = journal_of(path)
         self._job = dict(job)
         self._read_before = ""
         self._read, self._written = hashlib.sha256(), hashlib.sha256()

@@ -1,11 +1,14 @@
-"""What `bertbench score --resume` takes for the same job."""
+"""What `bertbench score --resume` takes for the same job, and what `--out` must not overwrite."""
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from bench.cli.dispatch import full_parser
-from bench.cli.score import _job
+from bench.cli.score import _job, _open_output
+from bench.core.errors import UsageError
 
 TLS = Path(__file__).parents[1] / "load" / "tls"
 
@@ -27,3 +30,15 @@ def test_a_client_s_certificate_may_choose_the_model() -> None:
     assert (
         job("--ca-cert", str(TLS / "ca.pem"), "--timeout", "9s", "--in-flight", "3", "--ready-timeout", "9s") == plain
     )
+
+
+@pytest.mark.parametrize(("given", "option"), [("scores", "--out"), ("scores.progress", "the journal of --out")])
+def test_neither_the_output_nor_its_journal_takes_the_input_s_place(given: str, option: str, tmp_path: Path) -> None:
+    text = tmp_path / given
+    text.write_text("A sentence.\n")
+    words = ["score", str(text), "--target", "https://h:1", "--out", str(tmp_path / "scores")]
+    side: Any = SimpleNamespace(identity={"model": "sha256:0"})
+    nothing: Any = None
+    with pytest.raises(UsageError, match=f"^{option} would overwrite {tmp_path / 'scores'}"):
+        _open_output(full_parser().parse_args(words), [side], nothing, nothing)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {given: "A sentence.\n"}

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,31 @@ def test_two_replicas_by_random_choice_sustain_twice_the_rate(model: CapacityMod
     assert better.lo is not None
     assert better.lo < better.center
     assert (found.warnings, better.warnings) == ((), ())
+
+
+def test_replicas_that_meet_the_objective_at_light_load_only(model: CapacityModel) -> None:
+    """By random choice each is M/M/1, whose p99 is within the limit up to capacity - ln 100 / limit.
+
+    The mean is within its own limit at every rate, which is no reason to take the highest.
+    """
+    slo = Slo.parse("p99=60ms,mean=10s")
+    found = predict_replicas(model, slo, model.largest_rate(slo.latency), 2, "random", 1)
+    assert found.center == pytest.approx(2 * (100 - np.log(100) / 0.06), rel=0.1)
+    assert found.warnings == ()
+
+
+def test_replicas_that_exceed_a_limit_at_every_simulated_rate(model: CapacityModel) -> None:
+    """The tables of the model and its simulation differ by so much here."""
+    work = replace(model.parameter_set, work=2 * model.parameter_set.work)
+    slo = Slo.parse("p99=60ms")
+    sustained = model.largest_rate(slo.latency)
+    found = predict_replicas(replace(model, parameter_set=work), slo, sustained, 2, "random", 1)
+    assert found.center == pytest.approx(2.0)  # 2 % of the capacity of two replicas
+    (warning,) = found.warnings
+    assert warning == (
+        "the rate that is predicted of 2 replicas, 2/s, is not simulated: already at 2/s the simulation exceeds a "
+        "latency limit; measure it"
+    )
 
 
 def test_a_fleet_beyond_the_measured_rates_is_extrapolated(model: CapacityModel) -> None:

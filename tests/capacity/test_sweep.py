@@ -37,6 +37,7 @@ from bench.serving.access import Access
 from bench.serving.headers import Headers
 from bench.serving.target import parse_target
 from bench.serving.tls import TlsOptions
+from bench.stats.estimate import Estimate
 from bench.workload.due_times import ClosedLoop
 from tests.support.browser import open_browser, opened, serious_faults
 from tests.support.known_sweeps import FIT, SLO, SMALL, KnownDriver, KnownServer, sweep_of
@@ -191,6 +192,21 @@ def test_replicas_far_from_the_prediction_are_measured(
     assert found.replicas.measured is not None
     assert found.replicas.predicted.center is not None
     assert low < found.replicas.measured / found.replicas.predicted.center < high
+
+
+def test_replicas_are_not_run_at_a_rate_that_gives_a_run_too_few_requests(
+    swept: tuple[SweepFolder, SweepResult, KnownDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may then have none at all, which is no failure of the target."""
+    folder, _, driver = swept
+    predicted = Estimate("replicas_slo_rate", 0.2, 0.1, 0.3, 0.9, 100)
+    monkeypatch.setattr("bench.capacity.experiment.sweep.predict_replicas", lambda *_: predicted)
+    fleet = KnownDriver(driver.server)
+    found = Sweep(SweepFolder.open(folder.path), driver, SMALL, SLO, fit=FIT).run(2, "least-loaded", fleet)
+    assert fleet.asked == []
+    assert found.replicas is not None
+    assert found.replicas.measured is None
+    assert found.replicas.note == "a run would have too few requests; measure longer with --knee-time"
 
 
 def test_little_s_law_is_checked_at_each_step(swept: tuple[SweepFolder, SweepResult, KnownDriver]) -> None:

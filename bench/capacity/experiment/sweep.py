@@ -188,14 +188,21 @@ class Sweep:
             )
 
     def _replicas(self, fleet: Driver, predicted: Estimate, users: int) -> list[MeasuredStep]:
-        """Runs around the predicted rate, and beyond them until they enclose the sustained rate."""
-        assert predicted.center is not None
-        steps = experiment_design.replica_steps(self.scale, predicted.center, self.seed)
-        found = self._do_all(steps, users, fleet)
+        """Runs around the predicted rate, and beyond them until they enclose the sustained rate.
+
+        Those that would have fewer than `MIN_DUE` requests are left out.
+        """
+        center = predicted.center
+        assert center is not None
+
+        def run(loads: Sequence[float]) -> list[MeasuredStep]:
+            steps = experiment_design.replica_steps(self.scale, center, self.seed, loads)
+            return self._do_all([step for step in steps if (step.rate or 0.0) * step.seconds >= MIN_DUE], users, fleet)
+
+        found = run(experiment_design.REPLICA_LOADS)
         missing = find_crossing(measurements_of(found), self.slo).missing
         for load in experiment_design.REPLICA_FURTHER.get(missing, ()):
-            steps = experiment_design.replica_steps(self.scale, predicted.center, self.seed, (load,))
-            found += self._do_all(steps, users, fleet)
+            found += run((load,))
             if find_crossing(measurements_of(found), self.slo).missing != missing:
                 break
         return found

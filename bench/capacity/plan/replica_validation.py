@@ -11,11 +11,13 @@ from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.plan import fleet_latency
 from bench.capacity.plan.slo import Slo
-from bench.capacity.queue.latency_table import UNSTABLE
 from bench.core.units import format_rate
 from bench.stats.estimate import Estimate
 
 _LOADS: Final = tuple(np.linspace(0.3, 0.97, 12).tolist())
+"""Rates that are simulated, as fractions of the capacity of all replicas."""
+_LOWER_LOADS: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25)
+"""The same, where the lowest of the others exceeds a limit."""
 _REQUESTS: Final = 100_000
 
 
@@ -44,7 +46,7 @@ def predict_replicas(
     model: CapacityModel, slo: Slo, sustained: Estimate, replicas: int, policy: str, seed: int
 ) -> Estimate:
     """The rate that `replicas` sustain within the latency limits of `slo`, requests/s; with a warning where one of them
-    gets more than the model covers.
+    gets more than the model covers, or where the simulation is within the limits at no rate.
 
     Args:
         model: model of one replica.
@@ -56,21 +58,43 @@ def predict_replicas(
     """
     assert sustained.center
     assert sustained.lo is not None
-    top = replicas * model.parameter_set.capacity
-    rates = [load * top for load in _LOADS if load < UNSTABLE]
-    found = [fleet_latency(model, rate, replicas, policy, seed, _REQUESTS) for rate in rates]
-    center = min(
-        crossing(rates, [entry[name] for entry in found], limit) or rates[-1] for name, limit in slo.latency.items()
-    )
+    found = _fleet_latencies(model, slo, replicas, policy, seed)
+    rates = list(found)
+    warnings: list[str] = []
+    if slo.broken(found[rates[0]], 0.0, None):
+        center = min(rates[0], replicas * sustained.center)
+        warnings.append(
+            f"the rate that is predicted of {replicas:,} replicas, {format_rate(center)}, is not simulated: already at "
+            f"{format_rate(rates[0])} the simulation exceeds a latency limit; measure it"
+        )
+    else:
+        # The lowest rate is within the limit, so a limit that is not crossed is met up to the highest rate.
+        center = min(
+            crossing(rates, [latency[name] for latency in found.values()], limit) or rates[-1]
+            for name, limit in slo.latency.items()
+        )
     share = center / replicas
-    warnings: tuple[str, ...] = ()
     if share > model.valid[1]:
-        warnings = (
+        warnings.append(
             f"the rate that is predicted of {replicas:,} replicas, {format_rate(center)}, is {format_rate(share)} for "
-            f"one, above {format_rate(model.valid[1])}, the highest rate that the model covers: it is extrapolated",
+            f"one, above {format_rate(model.valid[1])}, the highest rate that the model covers: it is extrapolated"
         )
     low, high = (None if end is None else center * end / sustained.center for end in (sustained.lo, sustained.hi))
-    return Estimate("replicas_slo_rate", center, low, high, sustained.confidence, sustained.n, warnings)
+    return Estimate("replicas_slo_rate", center, low, high, sustained.confidence, sustained.n, tuple(warnings))
+
+
+def _fleet_latencies(
+    model: CapacityModel, slo: Slo, replicas: int, policy: str, seed: int
+) -> dict[float, dict[str, float]]:
+    """Latencies of the simulated fleet by rate, increasing; from a lower rate on where a limit is exceeded early."""
+
+    def simulated(loads: Sequence[float]) -> dict[float, dict[str, float]]:
+        rates = [load * replicas * model.parameter_set.capacity for load in loads]
+        return {rate: fleet_latency(model, rate, replicas, policy, seed, _REQUESTS) for rate in rates}
+
+    found = simulated(_LOADS)
+    lowest = next(iter(found.values()))
+    return simulated(_LOWER_LOADS) | found if slo.broken(lowest, 0.0, None) else found
 
 
 def crossing(rates: Sequence[float], values: Sequence[float], limit: float) -> float | None:
@@ -94,7 +118,7 @@ class Crossing:
 
     Args:
         rate: the lowest rate at which a latency crosses its limit, requests/s; None where the runs do not enclose it.
-        missing: the rates to run in order to find it, "lower" or "higher"; "" if it is found.
+        missing: the rates to run in order to find it, "lower" or "higher"; "" if it is found, or nothing was run.
         note: one line.
     """
 
@@ -110,6 +134,8 @@ def find_crossing(measurements: Sequence[Measurement], slo: Slo) -> Crossing:
     """
     measurements = [m for m in measurements if not m.of_the_generator] or measurements
     rates = sorted({m.rate for m in measurements if m.rate is not None})
+    if not rates:
+        return Crossing(None, "", "a run would have too few requests; measure longer with --knee-time")
     found: list[float] = []
     for name, limit in slo.latency.items():
         values = [

@@ -29,7 +29,7 @@ from bench.capacity.report.json_report import capacity_document
 from bench.capacity.report.markdown_report import capacity_markdown, capacity_view
 from bench.capacity.report.text_report import capacity_lines
 from bench.core.atomic_files import sole_use
-from bench.core.errors import ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
+from bench.core.errors import BenchError, ExitCode, InconclusiveError, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_estimate, format_number, format_rate
 from bench.load.setup.run_spec import RunSpec
 from bench.results.records import Outcome
@@ -266,6 +266,53 @@ def test_a_server_that_is_silent_once_is_asked_again(tmp_path: Path) -> None:
         "  repeating: no request due at the end was successful"
     ]
     assert not any(step.measurement.outcomes.get(Outcome.UNAVAILABLE) for step in result.steps)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (Outcome.TIMEOUT, TargetError),
+        (Outcome.REJECTED, TargetError),
+        (Outcome.INVALID_RESPONSE, TargetError),
+        (Outcome.WRONG_ANSWER, WrongAnswerError),
+    ],
+)
+def test_a_step_in_which_the_server_hangs_or_breaks_is_not_recorded(
+    tmp_path: Path, outcome: Outcome, error: type[BenchError]
+) -> None:
+    """Half of its throughput would be in the fit, also of a sweep that is resumed."""
+    step = "ladder 4 users #0"
+    driver = KnownDriver(KnownServer(seed=3), dies_at=step, dies_with=outcome, stays_dead=True)
+    with pytest.raises(error, match=r" at 4 users .*--resume continues"):
+        sweep_of(tmp_path / "s", driver).run()
+    assert driver.asked.count(step) == 2
+    assert driver.asked[-1] == step
+    assert step not in SweepFolder.open(tmp_path / "s").steps
+    driver.dies_at = ""
+    result = sweep_of(tmp_path / "s", driver, resume=True).run()
+    assert driver.asked.count(step) == 3
+    assert all(entry.measurement.alive for entry in result.steps)
+
+
+def test_a_load_that_ends_in_timeouts_again_is_recorded(tmp_path: Path) -> None:
+    """A backlog beyond the timeout is no server that hangs, which would answer nothing when it is asked again."""
+
+    class Interrupted(KnownDriver):
+        def run(self, step: Step, users: int, runs: Path) -> Path:
+            if step.stage is not Stage.LADDER:
+                raise KeyboardInterrupt
+            return super().run(step, users, runs)
+
+    overloaded = "ladder 4 users #0"
+    driver, listener = Interrupted(KnownServer(seed=3), dies_at=overloaded, dies_with=Outcome.TIMEOUT), Lines()
+    with pytest.raises(KeyboardInterrupt):
+        replace(sweep_of(tmp_path / "s", driver), listener=listener).run()
+    assert driver.asked.count(overloaded) == 2
+    assert overloaded in SweepFolder.open(tmp_path / "s").steps
+    assert [line for line in listener.lines if "repeating" in line or "kept" in line] == [
+        "  repeating: no request due at the end was successful",
+        "  kept: it ended so again after answers: the load is more than the target serves",
+    ]
 
 
 def test_a_server_that_is_gone_when_the_step_is_repeated(tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ class KnownDriver:
         client_cpu: cores used by the load generator.
         wrong: fraction of wrong answers.
         wrong_outcome: what becomes of these.
-        dies_at: key of the step in which the server stops answering.
+        dies_at: key of the step after whose first third the server stops answering.
+        dies_with: what becomes of its requests then.
+        stays_dead: whether it answers nothing at all when that step is repeated.
         silences: number of runs of that step after which it answers again; None for never.
     """
 
@@ -128,6 +130,8 @@ class KnownDriver:
     wrong: float = 0.0
     wrong_outcome: Outcome = Outcome.WRONG_ANSWER
     dies_at: str = ""
+    dies_with: Outcome = Outcome.UNAVAILABLE
+    stays_dead: bool = False
     silences: int | None = None
     asked: list[str] = field(default_factory=list)
 
@@ -140,9 +144,11 @@ class KnownDriver:
             requests = self.server.open(step.rate, step.seconds)
         for index in np.flatnonzero(self.server.rng.random(requests.due.size) < self.wrong):
             requests.outcome[index] = self.wrong_outcome
-        if step.key == self.dies_at and (self.silences is None or self.asked.count(step.key) <= self.silences):
-            for index in range(requests.due.size // 3, requests.due.size):
-                requests.outcome[index] = Outcome.UNAVAILABLE
+        times = self.asked.count(step.key)
+        if step.key == self.dies_at and (self.silences is None or times <= self.silences):
+            first = 0 if self.stays_dead and times > 1 else requests.due.size // 3
+            for index in range(first, requests.due.size):
+                requests.outcome[index] = self.dies_with
         workload = replace(WORKLOAD, users=users, duration=step.seconds, warmup=1.0, seed=step.seed)
         run = write_run(
             runs,

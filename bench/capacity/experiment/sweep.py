@@ -37,6 +37,9 @@ CLIENT_LIMITS: Final = ("worker CPU",)
 GENERATOR_STARVED: Final = ("start delay", "event-loop lag", "stationary", "warm-up")
 """Validity checks that fail where the machine disturbed a run, or the run was not stationary."""
 
+FAILURES: Final = tuple(outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.DROPPED))
+"""How a request ends that the server failed; one that was never sent is none of them."""
+
 MIN_RATES: Final = 2
 """Smallest number of rates around the knee for a fit."""
 
@@ -231,12 +234,15 @@ class Sweep:
             found = measure(path, step.stage)
             self.listener.line(describe(found.measurement))
             if _ends_silent(found.measurement) and not silent:
-                # A pause of the machine or of a proxy has ended when the step is repeated; a dead server is still dead.
+                # A pause of the machine or of a proxy has ended when the step is repeated; a server that is dead or
+                # hangs answers nothing then.
                 silent = f"the target stopped answering at {found.measurement.load}"
                 self.listener.line("  repeating: no request due at the end was successful")
                 continue
             # An unusable step is not recorded as completed, so that a resumed sweep repeats it.
             self._refuse_unusable(found.measurement)
+            if _ends_silent(found.measurement):
+                self.listener.line("  kept: it ended so again after answers: the load is more than the target serves")
             if not _generator_starved(found.measurement) or self._retried >= self.scale.retries:
                 break
             self._retried += 1
@@ -250,7 +256,7 @@ class Sweep:
     def _refuse_unusable(self, measurement: Measurement) -> None:
         resume = self._resume()
         load, outcomes = measurement.load, measurement.outcomes
-        if _ends_silent(measurement):
+        if _is_unavailable(measurement):
             raise TargetError(f"the target stopped answering at {load}; start it again: {resume}")
         if not outcomes.get(Outcome.OK, 0):
             if outcomes.get(Outcome.WRONG_ANSWER, 0):
@@ -288,9 +294,16 @@ def fit_sweep(steps: Sequence[MeasuredStep], options: FitOptions) -> CapacityMod
     return covering(model, measurements_of(knee))
 
 
-def _ends_silent(measurement: Measurement) -> bool:
+def _is_unavailable(measurement: Measurement) -> bool:
     """Whether the server was unavailable at the end of a run."""
     return not measurement.alive and bool(measurement.outcomes.get(Outcome.UNAVAILABLE, 0))
+
+
+def _ends_silent(measurement: Measurement) -> bool:
+    """Whether the server was unavailable at the end of a run, or answered before and failed in any other way then."""
+    outcomes = measurement.outcomes
+    failed = any(outcomes.get(outcome, 0) for outcome in FAILURES)
+    return _is_unavailable(measurement) or (not measurement.alive and outcomes.get(Outcome.OK, 0) > 0 and failed)
 
 
 def _generator_starved(measurement: Measurement) -> bool:

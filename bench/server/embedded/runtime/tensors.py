@@ -20,6 +20,8 @@ DT_FLOAT: Final = int(types_pb2.DT_FLOAT)
 MAX_DIMENSIONS: Final = 254
 # Bytes that a string takes beside its own: a pointer here, 24 in the runtime.
 _STRING_BYTES: Final = 32
+# Values that are converted at once: Python's lock is held meanwhile, and each takes some 20 bytes beside its own.
+_PIECE: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +178,25 @@ def _numbers(proto: Any, size: int, max_fill: int) -> NDArray[Any] | None:
         return np.frombuffer(content, known.array) if len(content) == length else None
     if length > INT64_MAX:
         return None
-    values = _single_values(proto, known)
+    values = _single_values(proto, known, size)
     check_fill(size - len(values), length, max_fill)
     return filled(values, size)
 
 
-def _single_values(proto: Any, known: DType) -> NDArray[Any]:
-    # As a list: reading a message's own sequence element by element takes three times as long.
-    field = getattr(proto, known.field)[:]
+def _single_values(proto: Any, known: DType, size: int) -> NDArray[Any]:
+    """At most `size` of the single values; surplus ones are not even converted, since they cost a client little."""
+    field = getattr(proto, known.field)
+    if known.array.kind == "c":
+        size *= 2
+    if len(field) <= _PIECE:
+        return _converted(field[:size], known)
+    size = min(size, len(field))
+    pieces = [_converted(field[begin : min(begin + _PIECE, size)], known) for begin in range(0, size, _PIECE)]
+    return np.concatenate(pieces) if pieces else np.empty(0, known.array)
+
+
+def _converted(field: Any, known: DType) -> NDArray[Any]:
+    """Values of a field, as a list: reading a message's own sequence element by element takes three times as long."""
     if known.array.kind == "c":
         part = np.float32 if known.array.itemsize == 8 else np.float64
         # A complex value is two numbers in the field; a single last number is ignored.
@@ -207,6 +220,8 @@ def packed(values: list[Any], code: str) -> NDArray[Any]:
     Raises:
         struct.error: a value of another type, or out of range. A bool passes for a number.
     """
+    if len(values) > _PIECE:
+        return np.concatenate([packed(values[at : at + _PIECE], code) for at in range(0, len(values), _PIECE)])
     return np.frombuffer(struct.pack(f"{len(values)}{code}", *values), code)
 
 

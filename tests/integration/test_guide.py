@@ -130,6 +130,51 @@ def test_marks_are_known(block: Block) -> None:
     assert set(block.info[1:]) <= MARKS
 
 
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
+def test_nothing_stands_below_a_command_that_runs_until_ctrl_c(block: Block) -> None:
+    """Who pastes the block would wait for it forever."""
+    commands = block.commands()
+    assert commands
+    assert [words for words in commands[:-1] if stays(words)] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/first-run.md"])
+def test_the_first_pages_activate_the_environment_before_its_commands(page: str) -> None:
+    """Those after them go on in the same terminal."""
+    shown = [block for block in blocks(ROOT / page, "sh") if not {"wheel", "needs-docker"} & set(block.info)]
+    commands = [words for block in shown for words in block.commands()]
+    tools = [words[0] for words in commands]
+    assert {"bertbench", "locust"} <= set(tools)
+    first = min(tools.index("bertbench"), tools.index("locust"))
+    assert [".", ".venv/bin/activate"] in commands[:first]
+
+
+def test_what_stays_is_known() -> None:
+    assert stays(["bertbench", "serve", "my-model"])
+    assert stays(["MODEL_DIR=m", "docker", "compose", "-f", "docker/compose.cpu.yml", "up"])
+    assert stays(["docker", "run", "-t", "tensorflow/serving:2.15.1"])
+    assert stays(["locust", "-f", "scenarios/rest.py"])
+    assert not stays(["docker", "run", "-d", "-t", "tensorflow/serving:2.15.1"])
+    assert not stays(["docker", "run", "--rm", "bertbench:full", "demo"])
+    assert not stays(["locust", "-f", "scenarios/rest.py", "--headless"])
+
+
+def stays(words: list[str]) -> bool:
+    """Whether a command runs until Ctrl-C, or until another machine ends it."""
+    while "=" in words[0]:
+        words = words[1:]
+    if {"-d", "--detach"} & set(words):
+        return False
+    match words:
+        case ["bertbench", "serve", *_] | ["docker", "compose", *_, "up"]:
+            return True
+        case ["docker", "run", *rest]:
+            return "--entrypoint" not in rest and any(word.startswith("tensorflow/serving:") for word in rest)
+        case ["locust", *rest]:
+            return "--worker" in rest or not any(word in ("--headless", "--scenario-help") for word in rest)
+    return False
+
+
 def is_installation(words: list[str]) -> bool:
     """Whether the words install or run the wheel of this version, with a list that is there if they name one."""
     wheel = f"dist/bertbench-{__version__}-py3-none-any.whl"

@@ -118,12 +118,39 @@ def write_vocab(folder: Path, pieces: list[str]) -> Path:
     return path
 
 
+LOWER = [piece for piece in PIECES if piece in SPECIALS or piece == piece.lower()]
+
+
 def test_case_is_read_off_the_vocabulary_unless_told(tmp_path: Path) -> None:
-    write_vocab(tmp_path, PIECES)
+    write_vocab(tmp_path, [*LOWER, *(piece.title() for piece in LOWER if piece.isalpha())])
     assert not Tokenizer.from_folder(tmp_path).options.do_lower_case
     assert Tokenizer.from_folder(tmp_path, do_lower_case=True).options == TokenizerOptions.google(True)
-    write_vocab(tmp_path, [piece for piece in PIECES if piece in SPECIALS or piece == piece.lower()])
+    write_vocab(tmp_path, LOWER)
     assert Tokenizer.from_folder(tmp_path).options.do_lower_case
+
+
+@pytest.mark.parametrize("marks", [("<S>", "<T>"), ("[E1]", "##[E2]", "<PERSON>", "{Name}", "_B")])
+def test_marks_that_no_text_gives_do_not_make_a_vocabulary_cased(tmp_path: Path, marks: tuple[str, ...]) -> None:
+    """`<S>` and `<T>` stand in Google's Chinese and multilingual vocabularies, which are of uncased models."""
+    write_vocab(tmp_path, [*SPECIALS, *marks, "iphone", "nba", "e", "中"])
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert tokenizer.options == TokenizerOptions.google(True)
+    assert tokenizer.encode("iPhone NBA É 中").pieces == ("iphone", "nba", "e", "中")
+
+
+def test_a_few_capitals_leave_the_case_open(tmp_path: Path) -> None:
+    """They may have been added by hand to the vocabulary of an uncased model."""
+    write_vocab(tmp_path, PIECES)
+    (tmp_path / "bert_config.json").write_text("{}")
+    found = rf"vocab\.txt: capital letters are in 3 of the {len(PIECES)} pieces"
+    cure = r"write do_lower_case in \S+tokenizer_config\.json, or export with --cased or --uncased"
+    with pytest.raises(UsageError, match=f"{found}, .*; {cure}"):
+        Tokenizer.from_folder(tmp_path)
+    for lower in (True, False):
+        assert Tokenizer.from_folder(tmp_path, do_lower_case=lower).options == TokenizerOptions.google(lower)
+    for lower in (True, False):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lower}))
+        assert Tokenizer.from_folder(tmp_path).options == TokenizerOptions.google(lower)
 
 
 def test_tokenizer_config_decides_over_the_vocabulary(tmp_path: Path) -> None:
@@ -152,17 +179,17 @@ def test_the_digest_depends_on_the_pieces_and_on_the_options(uncased: Tokenizer,
 def test_a_missing_special_token_is_named(tmp_path: Path) -> None:
     path = write_vocab(tmp_path, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"])
     with pytest.raises(UsageError, match=r"vocab\.txt: the vocabulary lacks \[MASK\]"):
-        Tokenizer.from_vocab(path)
+        Tokenizer.from_vocab(path, TokenizerOptions())
 
 
 def test_a_vocabulary_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither vocab\.txt nor tokenizer\.json"):
         Tokenizer.from_folder(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
-        Tokenizer.from_vocab(tmp_path / "vocab.txt")
+        Tokenizer.from_vocab(tmp_path / "vocab.txt", TokenizerOptions())
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
     with pytest.raises(UsageError, match="line 2 is not UTF-8"):
-        Tokenizer.from_vocab(tmp_path / "vocab.txt")
+        Tokenizer.from_vocab(tmp_path / "vocab.txt", TokenizerOptions())
 
 
 def test_special_ids(uncased: Tokenizer) -> None:

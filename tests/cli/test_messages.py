@@ -27,6 +27,8 @@ QUALIFIED = {
     ("bench.gate.history", "--no-deps"): "an option of pip",
     ("bench.core.atomic_files", "--out"): "only capacity, score and train hold what their --out names",
     ("bench.bert.checkpoints.resolve", "--uncased"): "only export says how a preset is cased",
+    ("bench.bert.text.tokenizer_folder", "--cased"): "export with one of both",
+    ("bench.bert.text.tokenizer_folder", "--uncased"): "the same",
     ("bench.bert.contract.model_folder", "--checkpoint"): "bertbench export --checkpoint",
     ("bench.bert.contract.model_folder", "--out"): "bertbench export --checkpoint demo --out",
     ("bench.bert.contract.preflight", "--no-preflight"): "demo and calibrate drive servers of their own",

@@ -39,7 +39,6 @@ from bench.bert.text.tokenizer_options import (
     TokenizerOptions,
     TokenizerParts,
     extended,
-    has_capitals,
 )
 from bench.bert.text.vocab_txt import (
     VOCAB_FILE,
@@ -117,19 +116,17 @@ class Tokenizer:
         return self.parts.options
 
     @classmethod
-    def from_vocab(cls, path: Path, options: TokenizerOptions | None = None) -> "Tokenizer":
+    def from_vocab(cls, path: Path, options: TokenizerOptions) -> "Tokenizer":
         """Reads a `vocab.txt` by Google's rules: a piece a line, the line's index is its id.
 
         Args:
             path: the file.
-            options: None takes Google's, cased when a piece of the vocabulary has a capital letter.
+            options: how to split; a bare vocabulary does not say it.
 
         Raises:
             UsageError: the file cannot be read, is not UTF-8 or lacks a special token.
         """
-        vocabulary = read_google_vocabulary(path)
-        lower = not any(map(has_capitals, vocabulary))
-        return cls._named(path, TokenizerParts(vocabulary, options or TokenizerOptions.google(lower)))
+        return cls._named(path, TokenizerParts(read_google_vocabulary(path), options))
 
     @classmethod
     def from_folder(cls, folder: Path, do_lower_case: bool | None = None, google: bool | None = None) -> "Tokenizer":
@@ -137,7 +134,7 @@ class Tokenizer:
 
         Args:
             folder: a Google or a Hugging Face folder.
-            do_lower_case: overrides the folder's setting or, with a bare `vocab.txt`, what its pieces suggest.
+            do_lower_case: overrides the folder's setting or, with a bare `vocab.txt`, what its pieces show.
             google: whether the weights are a TensorFlow checkpoint; None looks at the folder.
 
         Raises:

@@ -66,7 +66,7 @@ def read_folder(folder: Path, do_lower_case: bool | None = None, google: bool | 
 
     Raises:
         UsageError: neither `vocab.txt` nor `tokenizer.json` is there, a file cannot be used, a setting is not
-            supported, or two files disagree; the message names the file and the setting.
+            supported, two files disagree, or nothing shows the case; the message names the file and the setting.
     """
     if not any((folder / name).is_file() for name in (VOCAB_FILE, TOKENIZER_FILE)):
         raise UsageError(f"{folder} has neither {VOCAB_FILE} nor {TOKENIZER_FILE}; give a BERT checkpoint folder")
@@ -89,9 +89,14 @@ def _read_google(folder: Path, override: bool | None) -> TokenizerParts:
     config = read_tokenizer_config(folder)
     vocabulary = read_google_vocabulary(folder / VOCAB_FILE)
     stated = config.do_lower_case
-    lower = not any(map(has_capitals, vocabulary)) if stated is None else stated
-    strip = _own_accents(config.strip_accents, lower)
-    lower = lower if override is None else override
+    own = _lower_by_vocabulary(vocabulary) if stated is None else stated
+    strip = _own_accents(config.strip_accents, own)
+    lower = own if override is None else override
+    if lower is None:
+        raise UsageError(
+            f"{folder / VOCAB_FILE}: {_capitals(vocabulary)}, too many for an uncased model and too few for a cased "
+            f"one; write do_lower_case in {config.where}, or export with --cased or --uncased"
+        )
     options = TokenizerOptions(
         do_lower_case=lower,
         strip_accents=lower if strip is None else strip,
@@ -101,8 +106,8 @@ def _read_google(folder: Path, override: bool | None) -> TokenizerParts:
     return TokenizerParts(vocabulary, options)
 
 
-def _own_accents(strip: bool | None, lower: bool) -> bool | None:
-    """`strip_accents` where it differs from the case; None where accents follow the case."""
+def _own_accents(strip: bool | None, lower: bool | None) -> bool | None:
+    """`strip_accents` where it differs from the case, or the case is not known; None where accents follow the case."""
     return None if strip == lower else strip
 
 
@@ -241,13 +246,25 @@ def _case(
 
 def _lower_by_default(config: TokenizerConfig, override: bool | None, vocabulary: Sequence[str]) -> bool:
     """transformers' default, unless the vocabulary is plainly that of a cased model."""
-    capitals = sum(map(has_capitals, vocabulary))
-    if override is None and capitals > _CASED_FRACTION * len(vocabulary):
+    if override is None and _lower_by_vocabulary(vocabulary) is False:
         raise UsageError(
-            f"{config.where} does not say do_lower_case, for which transformers takes true, and {capitals} of the "
-            f"{len(vocabulary)} pieces have capital letters; write do_lower_case there"
+            f"{config.where} does not say do_lower_case, for which transformers takes true, and "
+            f"{_capitals(vocabulary)}; write do_lower_case there"
         )
     return True
+
+
+def _lower_by_vocabulary(vocabulary: Sequence[str]) -> bool | None:
+    """Whether the vocabulary is plainly an uncased model's; None where a few capital letters leave that open."""
+    capitals = sum(map(has_capitals, vocabulary))
+    if capitals > _CASED_FRACTION * len(vocabulary):
+        return False
+    return None if capitals else True
+
+
+def _capitals(vocabulary: Sequence[str]) -> str:
+    """How many pieces have capital letters, for messages."""
+    return f"capital letters are in {sum(map(has_capitals, vocabulary))} of the {len(vocabulary)} pieces"
 
 
 def _check_same(config: TokenizerConfig, key: str, stated: object, in_file: object, default: object = None) -> None:

@@ -1,5 +1,6 @@
 """What a WordPiece tokenizer is made of: its options, its special tokens and the tokens added to its vocabulary."""
 
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -120,8 +121,13 @@ class SpecialTokenTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 def has_capitals(piece: str) -> bool:
-    """Whether the piece has a letter that lower-casing would change, so that no uncased model can produce it."""
-    return piece != piece.lower() and not (piece.startswith("[") and piece.endswith("]"))
+    """Whether the piece has a letter that lower-casing would change, so that no uncased model can produce it.
+
+    A piece of letters and punctuation marks, such as `[MASK]` or the `<S>` of Google's Chinese vocabulary, comes from
+    no text and says nothing about the case.
+    """
+    letters = piece.removeprefix(CONTINUATION)
+    return letters != letters.lower() and set(letters).isdisjoint(string.punctuation)
 
 
 def extended(vocabulary: Iterable[str], added: Iterable[AddedToken]) -> tuple[str, ...]:

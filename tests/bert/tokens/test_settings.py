@@ -10,7 +10,7 @@ import tokenizers
 from bench.bert.text.tokenizer import Tokenizer
 from bench.core.errors import UsageError
 from tests.bert.tokens.record import read_record
-from tests.bert.tokens.table import REFUSED, SETTINGS, TEXTS, VOCABULARY, Setting, tokenizer_json
+from tests.bert.tokens.table import REFUSED, SETTINGS, SIZE, TEXTS, VOCABULARY, Setting, tokenizer_json
 
 RECORD = read_record()
 FAST = [setting for setting in SETTINGS if "tokenizer.json" in setting.files]
@@ -97,8 +97,11 @@ def test_what_is_not_supported_is_refused_by_name(folder: Path, setting: Setting
     assert str(folder) in message
 
 
-def write_google(folder: Path, config: dict[str, object] | None, vocabulary: str | None = None) -> Tokenizer:
-    files = {"config.json": None, "vocab.txt": vocabulary or "\n".join(VOCABULARY), "bert_config.json": "{}"}
+CASED = "\n".join([*VOCABULARY, *(f"A{number}" for number in range(SIZE // 5))])
+
+
+def write_google(folder: Path, config: dict[str, object] | None, vocabulary: str = CASED) -> Tokenizer:
+    files = {"config.json": None, "vocab.txt": vocabulary, "bert_config.json": "{}"}
     Setting("", config, None, files).write(folder)
     return Tokenizer.from_folder(folder)
 
@@ -138,6 +141,15 @@ def test_a_google_folder_honours_each_key(
     assert (options.do_lower_case, options.strip_accents, options.max_word_chars) == (case, accents, 200)
 
 
+@pytest.mark.parametrize("case", [True, False])
+@pytest.mark.parametrize("accents", [True, False])
+def test_accents_are_as_stated_where_the_command_line_says_the_case(folder: Path, case: bool, accents: bool) -> None:
+    with pytest.raises(UsageError, match="--cased or --uncased"):
+        write_google(folder, {"strip_accents": accents}, "\n".join(VOCABULARY))
+    options = Tokenizer.from_folder(folder, do_lower_case=case).options
+    assert (options.do_lower_case, options.strip_accents) == (case, accents)
+
+
 def test_googles_folder_with_hugging_faces_files_has_their_rules(folder: Path) -> None:
     tokenizer = write_google(folder, {"do_lower_case": True, "tokenizer_class": "BertTokenizer"})
     assert tokenizer.encode("a" * 101).pieces == ("[UNK]",)
@@ -148,8 +160,8 @@ def test_googles_folder_with_hugging_faces_files_has_their_rules(folder: Path) -
 def test_the_weights_tell_whose_rules_a_bare_vocabulary_has(folder: Path, config: str) -> None:
     """Folders of 2018 have Google's config beside PyTorch's weights; some of today have both kinds of weights."""
     Setting("", None, None, {"config.json": None, config: "{}"}).write(folder)
-    assert Tokenizer.from_folder(folder, google=True).options.max_word_chars == 200
-    assert Tokenizer.from_folder(folder, google=False).options.max_word_chars == 100
+    assert Tokenizer.from_folder(folder, True, google=True).options.max_word_chars == 200
+    assert Tokenizer.from_folder(folder, True, google=False).options.max_word_chars == 100
 
 
 @pytest.mark.parametrize(

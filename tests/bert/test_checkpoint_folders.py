@@ -294,8 +294,9 @@ def test_names_that_mislead(tmp_path: Path, checkpoint: Checkpoint) -> None:
     (tmp_path / "a" / "model").mkdir()
     assert open_checkpoint(tmp_path / "a").digest == checkpoint.digest
     write(tmp_path / "b[1]", checkpoint)
-    with pytest.raises(UsageError, match="for a pattern; rename"):
-        open_checkpoint(tmp_path / "b[1]")
+    for path in (tmp_path / "b[1]", tmp_path / "b[1]" / PREFIX):
+        with pytest.raises(UsageError, match="for a pattern; rename"):
+            open_checkpoint(path)
 
 
 def test_a_model_in_the_hubs_cache(tmp_path: Path, checkpoint: Checkpoint) -> None:

@@ -365,6 +365,19 @@ def test_out_that_is_a_file(tmp_path: Path) -> None:
     assert (code, "not a folder" in err) == (2, True)
 
 
+@pytest.mark.parametrize("letter", ["*", "?", "[", "\\"])
+def test_a_folder_whose_name_tensorflow_takes_for_a_pattern(
+    letter: str, checkpoint: Checkpoint, exported: ExportedModel, tmp_path: Path
+) -> None:
+    out = tmp_path / f"model{letter}1]"
+    with pytest.raises(UsageError, match="for a pattern; rename the folder"):
+        export_model(checkpoint, out, encode(), ExportOptions())
+    assert not out.exists()
+    shutil.copytree(exported.model_dir, out)
+    with pytest.raises(UsageError, match="for a pattern; rename the folder"):
+        open_estimator(ExportedModel.open(out))
+
+
 def test_the_packages_sentences_fit_the_demo_and_the_presets() -> None:
     for name in ("demo", "tiny"):
         checkpoint = open_checkpoint(name)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bench.bert.checkpoints.google import write_google_folder, write_variables
-from bench.bert.checkpoints.prefix import PREFIX
+from bench.bert.checkpoints.prefix import PREFIX, renew_state
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import default_sentences
 from bench.bert.training.training import Evaluation, train
@@ -155,6 +155,24 @@ def test_a_run_whose_folder_was_moved_goes_on(
     assert (listener.start[0], listener.steps) == (120, [])
     assert lasting(out).keys() == lasting(trained[0]).keys()
     assert open_checkpoint(out).digest == open_checkpoint(trained[0]).digest
+
+
+@pytest.mark.parametrize("name", ["m[1]", "m*", "m?", "m\\1"])
+def test_a_folder_whose_name_is_a_pattern_is_refused_and_left_as_it_is(
+    trained: tuple[Path, RecordingListener, Evaluation], tmp_path: Path, name: str
+) -> None:
+    """TensorFlow finds no checkpoint there: one that does not count as the newest would be removed."""
+    out = tmp_path / name
+    with pytest.raises(UsageError, match="for a pattern; rename the folder"):
+        train(TEXT, out, CONFIG, RecordingListener())
+    assert not out.exists()
+    shutil.copytree(trained[0], out)
+    before = lasting(out)
+    with pytest.raises(UsageError, match="for a pattern; rename the folder"):
+        train(TEXT, out, CONFIG, RecordingListener())
+    with pytest.raises(UsageError, match="for a pattern; rename the folder"):
+        renew_state(out, "model.ckpt")
+    assert lasting(out) == before
 
 
 def test_a_damaged_checkpoint_ends_training_in_one_line(

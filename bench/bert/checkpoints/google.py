@@ -24,6 +24,7 @@ from bench.bert.checkpoints.variables import (
 from bench.bert.config import GOOGLE_FILE, HUGGING_FACE_FILE, BertConfig, find_config, read_config
 from bench.bert.text.tokenizer import Tokenizer
 from bench.bert.tf_files import reason
+from bench.bert.tf_paths import check_plain
 from bench.core.errors import UsageError
 
 # Bytes of the narrowest number that is read.
@@ -43,6 +44,7 @@ def read_google_folder(prefix: Path, init_head: bool = False, do_lower_case: boo
     Raises:
         UsageError: a file is missing or cannot be read, a variable is missing or has another shape.
     """
+    check_plain(prefix)
     folder = prefix.parent
     config = read_config(find_config(folder, (GOOGLE_FILE, HUGGING_FACE_FILE)))
     tokenizer = Tokenizer.from_folder(folder, do_lower_case, google=True)

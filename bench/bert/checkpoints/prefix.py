@@ -11,6 +11,7 @@ from typing import Any, Final
 import tensorflow as tf
 
 from bench.bert.checkpoints.git_lfs import check_is_content
+from bench.bert.tf_paths import check_plain
 from bench.core.errors import UsageError
 
 PREFIX: Final = "bert_model.ckpt"
@@ -20,7 +21,6 @@ _NUMBERED: Final = re.compile(r"(?P<stem>.+)-(?P<step>\d+)")
 _SHARD: Final = re.compile(r"(?P<name>.+)\.data-\d{5}-of-(?P<of>\d{5})")
 _NAMED: Final = 3
 _MOST_STATE: Final = 1 << 20
-_PATTERN: Final = "*?[\\"
 # What TensorFlow's reader raises over a checkpoint that is cut or damaged.
 READ_ERRORS: Final = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
@@ -52,7 +52,11 @@ def renew_state(folder: Path, stem: str) -> Path | None:
 
     Returns:
         The checkpoint's prefix, or None without any that can be read.
+
+    Raises:
+        UsageError: TensorFlow cannot read any under this path.
     """
+    check_plain(folder)
     indexed = [match for name in _indexed(folder) if (match := _NUMBERED.fullmatch(name)) and match["stem"] == stem]
     steps = {match.string: int(match["step"]) for match in indexed}
     named = _named_by_state(folder)
@@ -148,8 +152,6 @@ def _check_files(prefix: Path) -> None:
     Raises:
         UsageError: one is missing, or a pointer.
     """
-    if any(letter in str(prefix) for letter in _PATTERN):
-        raise UsageError(f"{prefix}: TensorFlow takes {' '.join(_PATTERN)} in a path for a pattern; rename the folder")
     check_is_content(Path(f"{prefix}{_INDEX}"))
     missing: list[str] = []
     for count in _shard_counts(prefix) or [1]:

@@ -36,6 +36,7 @@ from bench.bert.graph.reference_scorers import ColdPredict, EstimatorModel, Save
 from bench.bert.graph.signatures import make_export_model_fn, serving_input_receiver_fn
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
 from bench.bert.tf_files import reason, tensorflow_writes
+from bench.bert.tf_paths import check_plain
 from bench.core.atomic_files import scratch_folder
 from bench.core.errors import UsageError, WrongAnswerError, naming
 from bench.serving.types import PredictRequest
@@ -97,10 +98,11 @@ def export_model(
         options: how to export.
 
     Raises:
-        UsageError: the version is there already, a sentence does not fit into the fixed shapes, or the vocabulary has
-            no `top_k` WordPieces.
+        UsageError: the version is there already, TensorFlow cannot use the folder, a sentence does not fit into the
+            fixed shapes, or the vocabulary has no `top_k` WordPieces.
         WrongAnswerError: the SavedModel does not give the Estimator's answers.
     """
+    check_plain(model_dir)
     _check_fit(sentences, SentenceLimits.of(checkpoint.config.max_pieces, options.fixed))
     if options.top_k > checkpoint.config.vocab_size:
         raise UsageError(f"--top-k {options.top_k} of a vocabulary of {checkpoint.config.vocab_size}; give fewer")

@@ -35,6 +35,7 @@ from bench.bert.contract.scoring import LogProbs, batches
 from bench.bert.graph.estimator import make_estimator
 from bench.bert.graph.signatures import ARTICLE_INPUTS
 from bench.bert.text.sentence import EncodedSentence, SpecialTokens
+from bench.bert.tf_paths import check_plain
 from bench.core.errors import BenchError
 
 v1 = tf.compat.v1
@@ -243,7 +244,12 @@ class SavedModelFunction(_SavedModel):
 
 
 def open_estimator(model: ExportedModel) -> ReferenceScorer:
-    """`Estimator.predict` on an exported model, for `--target estimator`: the long-lived one."""
+    """`Estimator.predict` on an exported model, for `--target estimator`: the long-lived one.
+
+    Raises:
+        BenchError: the weights are not float32, or TensorFlow cannot use the folder.
+    """
+    check_plain(model.version_dir)
     if model.golden.precision != "float32":
         raise BenchError(
             f"{model.version_dir} holds {model.golden.precision} weights; export it in float32 for the Estimator"

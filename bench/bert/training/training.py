@@ -27,6 +27,7 @@ from bench.bert.text.text_file import read_sentences
 from bench.bert.text.tokenizer import VOCAB_FILE, Tokenizer, TokenizerOptions
 from bench.bert.text.vocabulary import train_vocabulary
 from bench.bert.tf_files import reason, tensorflow_writes
+from bench.bert.tf_paths import check_plain
 from bench.bert.training.batches import Batches, TokenizedText
 from bench.bert.training.masking import Vocabulary
 from bench.bert.training.training_config import MIN_SENTENCES, TrainingConfig, check_folder, claim_folder
@@ -107,10 +108,11 @@ def train(
         The last evaluation.
 
     Raises:
-        UsageError: a text that cannot be read or is too small, a folder that holds another run, one that started from
-            other weights or another vocabulary, or one that goes on in another process, a checkpoint that cannot be
-            used, a loss that became NaN.
+        UsageError: a text that cannot be read or is too small, a folder that TensorFlow cannot use or that holds
+            another run, one that started from other weights or another vocabulary, or one that goes on in another
+            process, a checkpoint that cannot be used, a loss that became NaN.
     """
+    check_plain(out)
     digest = _digest(text)
     check_folder(out, training_config, digest)
     start = _start(text, out, training_config)

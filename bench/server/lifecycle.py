@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from bench.bert.contract.model_folder import check_servable
+from bench.bert.tf_paths import check_plain
 from bench.core.errors import UsageError
 from bench.core.extras import require
 from bench.server.container import Device, docker
@@ -119,7 +120,7 @@ def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> N
         flags: the server's flags; with some of them it loads other models.
 
     Raises:
-        UsageError: not a model folder, or what the server needs is not installed.
+        UsageError: not a model folder, one that TensorFlow cannot use, or what the server needs is not installed.
         TargetError: files of the model are missing.
     """
     if target.kind is TargetKind.EMBEDDED:
@@ -127,6 +128,8 @@ def check_model(target: Target, model_dir: Path, flags: Sequence[str] = ()) -> N
     given = dict(flag.lstrip("-").partition("=")[::2] for flag in flags)
     if target.managed and all(given.get(name, "false").lower() in ("false", "0") for name in _OTHER_MODELS):
         check_servable(model_dir)
+        if target.kind is not TargetKind.DOCKER:
+            check_plain(model_dir.resolve())
 
 
 def beside(target: Target) -> Target | None:

@@ -203,6 +203,18 @@ def test_only_flags_that_name_other_models_leave_the_folder_unchecked(tmp_path: 
         check_model(target, tmp_path / "none", words)
 
 
+@pytest.mark.parametrize("where", ["model[1]", "above*/model"])
+def test_a_folder_in_which_a_server_finds_no_variables_is_refused(tmp_path: Path, where: str) -> None:
+    """TensorFlow takes its path for a pattern; in a container it has another one."""
+    graph = tmp_path / where / "1" / "saved_model.pb"
+    graph.parent.mkdir(parents=True)
+    graph.write_bytes(b"graph")
+    for target in ("embedded", "binary:/bin/true"):
+        with pytest.raises(UsageError, match="for a pattern; rename the folder"):
+            check_model(parse_target(target), tmp_path / where)
+    check_model(parse_target("docker:cpu"), tmp_path / where)
+
+
 @pytest.mark.parametrize("model", ["usage", "forgiving"])
 def test_a_flag_that_the_server_does_not_know_ends_its_start(server_binary: Path, tmp_path: Path, model: str) -> None:
     """Whether it ends, or goes on as another server than the one that was asked for."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from msgspec import Meta
 
-from bench.bert.text.text_file import read_sentences
+from bench.bert.text.text_file import STDIN, read_sentences
 from bench.bert.tf_logging import limit_tensorflow_log
 from bench.bert.training.training_config import TrainingConfig
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.train_progress import TrainingProgress
 from bench.core import interrupts
+from bench.core.bounded_files import check_rereadable
 from bench.core.errors import ExitCode, UsageError
 from bench.core.units import format_percent
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         UsageError: bad options or input; see `bench.bert.training.training.train`.
     """
     training_config = _training_config(args)
-    next(read_sentences(args.text))  # fails on a missing file before TensorFlow loads
+    _check_text(args.text)
     limit_tensorflow_log()
     from bench.bert.training.training import train  # loads TensorFlow
 
@@ -50,6 +51,19 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         last = train(args.text, args.out, training_config, progress, args.save_every)
     _print_result(last, args.out, out)
     return ExitCode.OK
+
+
+def _check_text(path: Path) -> None:
+    """Refuses a text that cannot be read, before TensorFlow loads.
+
+    Raises:
+        UsageError: it has no sentence, or cannot be read several times.
+    """
+    cure = "write the text into a file"
+    if str(path) == STDIN:
+        raise UsageError(f"standard input cannot be read again, as training does; {cure}")
+    check_rereadable(path, cure)
+    next(read_sentences(path))
 
 
 def _training_config(args: argparse.Namespace) -> TrainingConfig:

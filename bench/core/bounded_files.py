@@ -31,6 +31,21 @@ def _without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
 
 
+def check_rereadable(path: Path, cure: str) -> None:
+    """Refuses what has its content once, for a file that is read several times; one that is missing passes.
+
+    Args:
+        path: the file.
+        cure: what the user can do about it.
+
+    Raises:
+        UsageError: it is a pipe or a device.
+        OSError: it cannot be looked at.
+    """
+    if not path.is_file() and path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a pipe or a device, which cannot be read again; {cure}")
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """The bytes of a regular file.
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from bench.core.bounded_files import check_rereadable
 from bench.core.errors import UsageError
 from bench.core.types import Floats, checked_fields
 
@@ -91,9 +92,8 @@ def _speed(text: str) -> float:
 
 def _times(path: Path, column: str | None) -> Iterator[float]:
     try:
-        if not path.is_file() and path.exists() and not path.is_dir():
-            # Each process of a run reads the trace, and a pipe has its content once.
-            raise UsageError(f"{path} is a pipe or a device, which cannot be read again; write the times into a file")
+        # Each process of a run reads the trace.
+        check_rereadable(path, "write the times into a file")
         with path.open(newline="", encoding="utf-8-sig") as file:
             for line, text in _cells(file, path, column):
                 yield _time(text, path, line)

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_bad_text_is_one_line_and_exit_code_2(tmp_path: Path, text: Path, data: 
     code, err = run(str(text), "--out", str(tmp_path / "out"))
     assert code == ExitCode.USAGE
     assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["-", "pipe", "device"])
+def test_a_text_that_cannot_be_read_again_is_refused(tmp_path: Path, kind: str) -> None:
+    """Training reads it for its digest, its vocabulary and its pieces; a pipe is not even waited for."""
+    path = {"-": "-", "pipe": str(tmp_path / "pipe"), "device": "/dev/zero"}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    code, err = run(path, "--out", str(tmp_path / "out"))
+    assert code == ExitCode.USAGE
+    assert "cannot be read again" in err
+    assert err.endswith("; write the text into a file\n")
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -102,6 +102,8 @@ _MOST: Final[Mapping[str, int]] = {
     "max_position_embeddings": 1 << 20,
     "type_vocab_size": 1 << 16,
 }
+# [CLS], a piece and [SEP].
+_LEAST: Final[Mapping[str, int]] = {"max_position_embeddings": 3}
 # Similarity from which an unknown key counts as a misspelling of one that matters and is absent.
 _ALIKE: Final = 0.85
 
@@ -117,7 +119,7 @@ class BertConfig:
         num_attention_heads: heads a layer.
         intermediate_size: width of the feed-forward layer.
         hidden_act: `gelu` (erf), `gelu_new` (tanh) or `relu`, used in the encoder and in the head's transform.
-        max_position_embeddings: the longest row, [CLS] and [SEP] included.
+        max_position_embeddings: the longest row, [CLS] and [SEP] included, so 3 at least.
         type_vocab_size: segments.
         layer_norm_eps: added to the variance; 1e-12 in BERT.
         hidden_dropout_prob: dropout of embeddings and sub-layer outputs, in training only.
@@ -157,6 +159,8 @@ class BertConfig:
         value = getattr(self, name)
         if kind is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise UsageError(f"{name} must be a whole number above zero, not {brief(value)}; correct the config")
+        if kind is int and value < _LEAST.get(name, 1):
+            raise UsageError(f"{name} must be at least {_LEAST[name]}, not {brief(value)}; correct the config")
         if kind is int and value > _MOST[name]:
             raise UsageError(f"{name} must be at most {_MOST[name]:,}, not {brief(value)}; correct the config")
         if kind is float:

@@ -90,6 +90,8 @@ def test_defaults_of_generation_are_harmless_in_hugging_faces_files(tmp_path: Pa
         ({"hidden_size": 770}, "num_attention_heads"),
         ({"hidden_size": "768"}, "hidden_size"),
         ({"vocab_size": 0}, "vocab_size"),
+        ({"max_position_embeddings": 2}, "max_position_embeddings must be at least 3, not 2; correct"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings must be a whole number above zero, not 0"),
         ({"num_hidden_layers": True}, "num_hidden_layers"),
         ({"layer_norm_eps": None}, "layer_norm_eps"),
         ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob"),
@@ -98,6 +100,10 @@ def test_defaults_of_generation_are_harmless_in_hugging_faces_files(tmp_path: Pa
 def test_what_changes_the_model_is_named(tmp_path: Path, change: dict[str, object], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         read_config(write(tmp_path, HUGGING_FACE | change))
+
+
+def test_three_positions_take_a_piece(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, GOOGLE | {"max_position_embeddings": 3})).max_pieces == 1
 
 
 # What `transformers` of all ages, its derivatives and trainers write into a BERT's config.

@@ -28,7 +28,7 @@ class TokenizerJson:
         max_word_chars, do_lower_case, split_cjk, clean_text: see `TokenizerOptions`.
         strip_accents: None follows `do_lower_case`.
         added: the added tokens in the order of the file.
-        post_processor: the object that puts [CLS] and [SEP] around a text, or None.
+        post_processor: the object that puts tokens around a text; None puts none there.
     """
 
     where: str
@@ -73,26 +73,24 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
 
 
 def check_frame(found: TokenizerJson, cls: tuple[str, int], sep: tuple[str, int]) -> None:
-    """Refuses a post-processor that puts anything but [CLS] and [SEP] around a text; none is accepted.
+    """Refuses a post-processor that does not put [CLS] and [SEP] around a text, as none at all does not.
 
     Args:
         found: the file.
         cls, sep: text and id of the special tokens.
 
     Raises:
-        UsageError: it is of another kind, or of other tokens.
+        UsageError: it is missing, of another kind, or of other tokens.
     """
-    raw = found.post_processor
-    if raw is None:
-        return
+    raw = found.post_processor or {}
     if raw.get("type") == "BertProcessing":
         good = (raw.get("cls"), raw.get("sep")) == (list(cls), list(sep))
     else:
         good = raw.get("type") == "TemplateProcessing" and _template_is(raw, cls, sep)
     if not good:
         raise UsageError(
-            f"{found.where}: post_processor {brief(raw)} does not put {cls[0]!r} and {sep[0]!r} around a text; "
-            "only BERT's is supported"
+            f"{found.where}: post_processor {brief(found.post_processor)} does not put {cls[0]!r} and {sep[0]!r} "
+            "around a text; if the model was trained with them, save the tokenizer with BertProcessing"
         )
 
 

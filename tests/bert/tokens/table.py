@@ -594,6 +594,12 @@ REFUSED: Final = (
         refused="post_processor",
         **fast(post_processor={"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 3]}),
     ),
+    Setting("no frame", refused=r"post_processor null does not put .*; .* save", **fast(post_processor=None)),
+    Setting(
+        "no frame, generic",
+        refused=r"post_processor null does not put .*; .* save",
+        **fast({"tokenizer_class": "PreTrainedTokenizerFast"}, post_processor=None),
+    ),
     Setting("unknown part", refused="unknown key 'dropout'", **fast(model={"dropout": 0.1})),
     Setting(
         "far ids",

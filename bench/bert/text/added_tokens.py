@@ -8,7 +8,7 @@ import msgspec
 from bench.bert.text.token_entries import DEFAULT_TOKENS, NAMED_TOKENS, Entry, check_agree
 from bench.bert.text.tokenizer_config_json import TokenizerConfig
 from bench.bert.text.tokenizer_json import TOKENIZER_FILE, TokenizerJson
-from bench.bert.text.tokenizer_options import CONTINUATION, SPECIAL_TOKENS, AddedToken, extended
+from bench.bert.text.tokenizer_options import SPECIAL_TOKENS, AddedToken, extended
 from bench.core.errors import UsageError
 
 
@@ -42,8 +42,7 @@ def added_tokens(
         vocabulary: the WordPieces.
 
     Raises:
-        UsageError: a special token is nowhere, two files disagree, an id is not the one that the token gets, or a
-            token looks like a continuation.
+        UsageError: a special token is nowhere, two files disagree, or an id is not the one that the token gets.
     """
     special = tuple(_special(config, generic))
     listed = config.added if found is None else _listed(config, found)
@@ -94,8 +93,6 @@ def _check_roles(special: Sequence[Entry], known: frozenset[str], config: Tokeni
 
 
 def _token(entry: Entry, special: frozenset[str]) -> AddedToken:
-    if entry.content.startswith(CONTINUATION):
-        raise UsageError(f"{entry.where}: {entry.content!r} looks like a continuation; rename it")
     flags = entry.flags or AddedToken(entry.content)
     if entry.content not in special:
         return flags

@@ -76,7 +76,8 @@ class Tokenizer:
         added: tokens that are matched before a text is split; see `TokenizerParts`.
 
     Raises:
-        UsageError: a special token is missing, or an added token gets the id of a piece.
+        UsageError: a special token is missing, it or an added token looks like a continuation, or an added token gets
+            the id of a piece.
     """
 
     def __init__(
@@ -88,6 +89,10 @@ class Tokenizer:
     ) -> None:
         self.parts = TokenizerParts(tuple(vocabulary), options or TokenizerOptions(), special_tokens, tuple(added))
         self.vocabulary = extended(self.parts.vocabulary, added)
+        for content in (*special_tokens.values(), *(token.content for token in added)):
+            if content.startswith(CONTINUATION):
+                # It would belong to the word before it.
+                raise UsageError(f"the token {shown(content)!r} looks like a continuation; rename it")
         ids = {piece: index for index, piece in enumerate(self.vocabulary)}
         missing = [token for token in special_tokens.values() if token not in ids]
         # WordPiece itself gives the unknown token, so it has to be one of its pieces.

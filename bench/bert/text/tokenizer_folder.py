@@ -138,7 +138,9 @@ def _read_hugging_face(folder: Path, override: bool | None) -> TokenizerParts:
         vocabulary = without_blank_end(vocabulary)
     if found:
         ids = {piece: index for index, piece in enumerate(extended(vocabulary, added))}
-        check_frame(found, (roles["cls"], ids[roles["cls"]]), (roles["sep"], ids[roles["sep"]]))
+        # A special token that is nowhere is refused with the others.
+        if {roles["cls"], roles["sep"]} <= ids.keys():
+            check_frame(found, (roles["cls"], ids[roles["cls"]]), (roles["sep"], ids[roles["sep"]]))
     return TokenizerParts(vocabulary, options, roles, added)
 
 

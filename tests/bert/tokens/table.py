@@ -451,6 +451,22 @@ REFUSED: Final = (
         "a gap in the ids", refused="<ent>.*id", **fast(added_tokens=[*special_tokens(), {**_ENT, "id": SIZE + 3}])
     ),
     Setting("added continuation", {"added_tokens_decoder": _decoder(token("##ent", SIZE))}, "##ent"),
+    Setting(
+        "a continuation as unknown token",
+        {"tokenizer_class": "PreTrainedTokenizerFast"},
+        "##a. looks like a continuation",
+        {"tokenizer.json": tokenizer_json(model={"unk_token": "##a"})},
+    ),
+    Setting("a continuation as mask", {"mask_token": "##a"}, "##a. looks like a continuation"),
+    Setting(
+        "special tokens nowhere, generic",
+        {"tokenizer_class": "PreTrainedTokenizerFast"},
+        r"lacks \[PAD\], \[CLS\], \[SEP\], \[MASK\]",
+        {
+            "tokenizer.json": tokenizer_json(model={"vocab": {"[UNK]": 0, "a": 1}}, added_tokens=[]),
+            "vocab.txt": None,
+        },
+    ),
     Setting("unknown flag", {"added_tokens_decoder": _decoder({**_ENT, "greedy": True})}, "greedy"),
     Setting(
         "key twice", None, "do_lower_case.*twice", {"tokenizer_config.json": '{"do_lower_case": 1, "do_lower_case": 2}'}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from bench.bert.text.tokenizer import Tokenizer
+from bench.bert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from bench.core.errors import UsageError
 from tests.bert.tokens.record import read_record
 from tests.bert.tokens.table import REFUSED, SETTINGS, SIZE, TEXTS, VOCABULARY, Setting, tokenizer_json
@@ -218,6 +218,8 @@ def test_half_a_surrogate_pair_in_a_text_is_refused(folder: Path) -> None:
         ({"max_word_chars": 0}, "max_word_chars: expected int >= 1"),
         ({"special_tokens": {"mask": "<mask>"}}, "special_tokens: pad is missing"),
         ({"special_tokens": None}, "special_tokens: expected object, got null"),
+        ({"special_tokens": {**SPECIAL_TOKENS, "unk": "##a"}}, "##a. looks like a continuation"),
+        ({"added_tokens": [{"content": "##a"}]}, "##a. looks like a continuation"),
         ({"added_tokens": [{"lstrip": True}]}, r"added_tokens\[0\]: content is missing"),
         ({"added_tokens": [{"content": "<ent>", "greedy": True}]}, "unknown field greedy"),
         ({"added_tokens": ["<ent>"]}, r"added_tokens\[0\]: expected object, got str"),

@@ -476,7 +476,7 @@ REFUSED: Final = (
     Setting("text for a list", {"additional_special_tokens": "<ent>"}, "additional_special_tokens"),
     Setting("token without content", {"mask_token": {"lstrip": True}}, "mask_token: content"),
     Setting("token without flags", {"added_tokens_decoder": {"5": "<ent>"}}, "added_tokens_decoder: 5"),
-    Setting("words for an id", {"added_tokens_decoder": {"five": token("<ent>")}}, "'five' is not an id"),
+    Setting("words for an id", {"added_tokens_decoder": {"five": token("<ent>")}}, '"five" is not an id'),
     Setting(
         "text for an id", {}, "added_tokens.json: the id of '<ent>' is \"5\"", {"added_tokens.json": {"<ent>": "5"}}
     ),

@@ -23,7 +23,12 @@ from bench.capacity.plan.plan import (
     rates_around,
     simulate_plan,
 )
-from bench.capacity.plan.replica_validation import crossing, predict_replicas, validate_replicas
+from bench.capacity.plan.replica_validation import (
+    ReplicaValidation,
+    crossing,
+    predict_replicas,
+    validate_replicas,
+)
 from bench.capacity.plan.slo import Slo
 from bench.capacity.plan.slo_rate import slo_rate
 from bench.capacity.queue.latency_table import COLUMNS, ParameterSet
@@ -335,6 +340,32 @@ def test_the_validation_of_replicas() -> None:
         in validate_replicas(predicted, measurements, Slo.parse("p99=1ms"), 2, "random").note
     )
     assert "was met up to 210" in validate_replicas(predicted, measurements, Slo.parse("p99=1s"), 2, "random").note
+
+
+def test_replicas_that_fail_requests_do_not_sustain_the_rate() -> None:
+    """One that is dead fails its share at once, and the latencies are those of the others."""
+    predicted = Estimate("replicas_slo_rate", 200.0, 190.0, 210.0, 0.9, 100)
+    slo = Slo.parse("p99=100ms,errors=1%")
+
+    def found(*runs: tuple[float, float, float]) -> ReplicaValidation:
+        measurements = [measurement(Stage.REPLICAS, rate=rate, p99=p99, errors=errors) for rate, p99, errors in runs]
+        return validate_replicas(predicted, measurements, slo, 2, "random")
+
+    dead = found((170, 0.05, 0.5), (190, 0.05, 0.5), (210, 0.05, 0.5))
+    assert (dead.measured, dead.note) == (None, "errors 50 % over 1 % at 170/s, the lowest measured rate")
+    limited = found((170, 0.05, 0.0), (190, 0.05, 0.0), (210, 0.05, 0.05))
+    assert limited.measured == 190
+    assert limited.note == "the highest rate that was run below 210/s, where errors 5 % over 1 %"
+    # Where a latency crosses its limit before the rate that fails requests, it decides.
+    late = found((170, 0.05, 0.0), (190, 0.08, 0.0), (210, 0.125, 0.05))
+    assert late.measured == pytest.approx(200.0, rel=0.01)
+
+
+def test_replicas_of_a_server_that_errors_limit(model: CapacityModel) -> None:
+    """The model has no errors: its latencies would allow 80/s."""
+    limited = Estimate("slo_rate", 30.0, 25.0, 40.0, 0.9, 100)
+    found = predict_replicas(model, Slo.parse("p99=250ms,errors=1%"), limited, 2, "random", 1)
+    assert (found.center, found.lo, found.hi) == (60.0, 50.0, 80.0)
 
 
 class TestObjective:

@@ -11,6 +11,7 @@ from bench.capacity.measurements.measured_step import Measurement
 from bench.capacity.model.capacity_model import CapacityModel
 from bench.capacity.plan.plan import fleet_latency
 from bench.capacity.plan.slo import Slo
+from bench.capacity.plan.slo_rate import measured_rates
 from bench.core.units import format_rate
 from bench.stats.estimate import Estimate
 
@@ -45,8 +46,8 @@ class ReplicaValidation:
 def predict_replicas(
     model: CapacityModel, slo: Slo, sustained: Estimate, replicas: int, policy: str, seed: int
 ) -> Estimate:
-    """The rate that `replicas` sustain within the latency limits of `slo`, requests/s; with a warning where one of them
-    gets more than the model covers, or where the simulation is within the limits at no rate.
+    """The rate that `replicas` sustain within `slo`, requests/s; with a warning where one gets more than the model
+    covers, or where the simulation is within the limits at no rate.
 
     Args:
         model: model of one replica.
@@ -73,6 +74,9 @@ def predict_replicas(
             crossing(rates, [latency[name] for latency in found.values()], limit) or rates[-1]
             for name, limit in slo.latency.items()
         )
+    if sustained.center < (model.largest_rate(slo.latency).center or 0.0):
+        # Errors limit one replica, which the simulation does not have.
+        center = min(center, replicas * sustained.center)
     share = center / replicas
     if share > model.valid[1]:
         warnings.append(
@@ -117,7 +121,7 @@ class Crossing:
     """The rate at which runs cross a limit of an objective.
 
     Args:
-        rate: the lowest rate at which a latency crosses its limit, requests/s; None where the runs do not enclose it.
+        rate: the lowest rate at which a limit is crossed, requests/s; None where the runs do not enclose it.
         missing: the rates to run in order to find it, "lower" or "higher"; "" if it is found, or nothing was run.
         note: one line.
     """
@@ -128,14 +132,19 @@ class Crossing:
 
 
 def find_crossing(measurements: Sequence[Measurement], slo: Slo) -> Crossing:
-    """Finds where runs at several rates cross the latency limits of `slo`.
+    """Finds where runs at several rates cross a limit of `slo`.
 
-    Those in which the load generator was at its limit count where there are no others.
+    Latencies are interpolated. Where errors or wrong answers exceed their limit before a latency does, it is the
+    highest rate below that.
+    Runs in which the load generator was at its limit count where there are no others.
     """
     measurements = [m for m in measurements if not m.of_the_generator] or measurements
     rates = sorted({m.rate for m in measurements if m.rate is not None})
     if not rates:
         return Crossing(None, "", "a run would have too few requests; measure longer with --knee-time")
+    failing, why = _lowest_failing(measurements, slo)
+    if failing == rates[0]:
+        return Crossing(None, "lower", f"{why} at {format_rate(failing)}, the lowest measured rate")
     found: list[float] = []
     for name, limit in slo.latency.items():
         values = [
@@ -150,11 +159,22 @@ def find_crossing(measurements: Sequence[Measurement], slo: Slo) -> Crossing:
         rate = crossing(rates, values, limit)
         if rate is not None:
             found.append(rate)
+    if failing is not None and (not found or failing <= min(found)):
+        passed = max(rate for rate in rates if rate < failing)
+        return Crossing(passed, "", f"the highest rate that was run below {format_rate(failing)}, where {why}")
     if not found:
         return Crossing(
             None, "higher", f"every limit was met up to {format_rate(rates[-1])}, the highest measured rate"
         )
     return Crossing(min(found), "", f"interpolated between runs at {format_rate(rates[0])} to {format_rate(rates[-1])}")
+
+
+def _lowest_failing(measurements: Sequence[Measurement], slo: Slo) -> tuple[float | None, str]:
+    """(the lowest rate at which errors or wrong answers exceed their limit, requests/s; what does, one line)."""
+    for entry in measured_rates(measurements, slo):
+        if why := "; ".join(text for text in entry.broken if text.startswith(("errors", "wrong answers"))):
+            return entry.rate, why
+    return None, ""
 
 
 def validate_replicas(

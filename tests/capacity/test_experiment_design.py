@@ -24,6 +24,7 @@ from bench.capacity.experiment.experiment_design import (
 )
 from bench.capacity.measurements.measured_step import Measurement, Stage
 from bench.core.errors import UsageError
+from bench.stats.estimate import Estimate
 from bench.workload.arrivals import ClosedLoop, Poisson
 from tests.support.measurements import measurement as any_measurement
 
@@ -64,6 +65,15 @@ def test_one_flat_step_does_not_end_a_ladder() -> None:
 
 def test_a_latency_far_over_its_limit_ends_a_ladder() -> None:
     measurements = [measurement(1, 100), measurement(2, 200), measurement(3, 300, p99=1.3)]
+    assert next_ladder_step(FULL, measurements, {"p99": 0.25}, 1) is None
+    assert next_ladder_step(FULL, measurements, {"p99": 0.3}, 1) is not None
+
+
+def test_a_latency_far_over_its_limit_ends_the_ladder_of_a_slow_server_too() -> None:
+    """With few requests in a step there is no p99, and it is at least the p95."""
+    slow = measurement(3, 3.4, p99=2.6)
+    slow = replace(slow, latency={**slow.latency, "p99": Estimate.absent("p99", "too few requests")})
+    measurements = [measurement(1, 1), measurement(2, 2), slow]
     assert next_ladder_step(FULL, measurements, {"p99": 0.25}, 1) is None
     assert next_ladder_step(FULL, measurements, {"p99": 0.3}, 1) is not None
 

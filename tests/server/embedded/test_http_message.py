@@ -113,6 +113,16 @@ def test_requests_may_come_together() -> None:
     assert (first.target, first.body, second.target, second.body) == ("/1", b"xx", "/2", b"")
 
 
+def test_a_head_is_held_until_its_body_is_complete() -> None:
+    headers = b"".join(b"%d: %b\r\n" % (number, b"x" * 50) for number in range(900))
+    reader = Reader(bytearray(b"POST / HTTP/1.1\r\n" + headers + b"Content-Length: 1\r\n\r\n"))
+    assert reader.next() is None
+    assert reader.held() > len(headers) + 900 * 100
+    reader.buffer += b"x"
+    assert reader.next() is not None
+    assert reader.held() == 0
+
+
 def test_a_client_that_waits_for_100_continue() -> None:
     reader = Reader(bytearray(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"))
     assert reader.next() is None

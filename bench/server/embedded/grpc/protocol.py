@@ -27,6 +27,8 @@ _NOT_GRPC: Final = encode([(b":status", b"415"), (b"grpc-status", b"2")])
 _WINDOW_BITS: Final = {b"gzip": GZIP_BITS, b"deflate": DEFLATE_BITS}
 _MAX_ENCODING: Final = 64
 _MAX_UNSENT: Final = 1 << 20
+OPEN_CALL_BYTES: Final = 2048
+"""What a call takes beside its body until it is answered, about."""
 # CPU seconds that reading may cost.
 _WORTH_OF_REQUEST: Final = 5e-5
 _WORTH_OF_BYTE: Final = 5e-9
@@ -146,7 +148,8 @@ class GrpcProtocol:
             self._send()
 
     def held(self) -> int:
-        return self._h2.held + self._h2.held_frame + self._h2.unsent + self._connection.unsent
+        calls = OPEN_CALL_BYTES * self._h2.open_streams
+        return calls + self._h2.held + self._h2.held_frame + self._h2.unsent + self._connection.unsent
 
     def earned(self) -> float:
         with self._lock:

@@ -29,6 +29,8 @@ _MAX_LINES: Final = 1000
 _LINE_BREAKS: Final = b"\r\n"
 # The longest end of a head.
 _END_BYTES: Final = 4
+# Bytes that a header takes beside its own.
+_HEADER_BYTES: Final = 150
 # Bytes of a chunk's size or of a trailer.
 _MAX_LINE: Final = 1 << 16
 # No 64-bit integer has more; Python refuses to convert very long texts.
@@ -101,6 +103,8 @@ class Reader:
     _chunks: "_ChunkedBody | None" = None
     # Bytes of the buffer that hold no end of a head.
     _searched: int = 0
+    # Bytes that the head of a request takes whose body is not complete.
+    _head: int = 0
 
     def next(self) -> Request | None:
         """The next complete request; None while bytes are missing.
@@ -117,12 +121,13 @@ class Reader:
         if body is None:
             return None
         self._request = self._chunks = None
+        self._head = 0
         request.body = body
         return request
 
     def held(self) -> int:
         """Bytes in memory."""
-        return len(self.buffer) + (self._chunks.size if self._chunks else 0)
+        return self._head + len(self.buffer) + (self._chunks.size if self._chunks else 0)
 
     def _read_head(self) -> bool:
         if not self._searched:
@@ -141,6 +146,7 @@ class Reader:
         if len(lines) > _MAX_LINES:
             raise BadRequestError
         self._request = _parse_head(lines)
+        self._head = end.end() + _HEADER_BYTES * len(lines)
         self._frame(self._request)
         return True
 

@@ -16,7 +16,7 @@ from benchmarks.fuzz.mutations import mutate_bytes, mutate_json
 from benchmarks.fuzz.server_fuzz import NUMBERS, Tally, exit_with
 
 # Those of the contract, and of libevent for what is not a request of it.
-_NAMED: Final = {200, 400, 404, 413, 501, 504}
+_NAMED: Final = {200, 400, 404, 413, 429, 501, 504}
 _STATUS: Final = re.compile(rb"HTTP/1\.\d{1,9} (\d{3}) ")
 _SCORE: Final = {
     "signature_name": "score",
@@ -43,6 +43,8 @@ _CORPUS: Final = (
     b'{"instances": [1' + b"0" * 5000 + b"]}",
     b'{"instances": [1e-' + b"9" * 5000 + b"]}",
     b'{"instances": [0.' + b"0" * 5000 + b"1]}",
+    b'{"\\u0069nputs": [' + b"0," * 300_000 + b"0]}",
+    b'{"inputs": "' + b"\\u0061" * 300_000 + b'"}',
     b'{"instances": [NaN, Infinity, -Infinity, Inf]}',
 )
 """Bodies that were once answered wrongly, or cost too much."""

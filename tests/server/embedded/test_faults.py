@@ -49,6 +49,32 @@ def test_a_body_of_very_many_lists(part: bytes) -> None:
         assert b"lists and objects; 1000000 at most" in answer.body
 
 
+@pytest.mark.parametrize("api", ["predict", "classify", "regress"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"\\u0069nputs": [' + b"0," * 300_000 + b"0]}",
+        b'{"inputs": [' + b"0," * 300_000 + b"NaN]}",
+        b'{"inputs": "' + b"\\u0061" * 300_000 + b'"}',
+    ],
+)
+def test_a_body_that_takes_the_exact_reader_long(api: str, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.server.embedded.rest.handler.parse_object", lambda _: pytest.fail("it is read"))
+    endpoint = RestEndpoint(Broken(), RestOptions())  # type: ignore[arg-type]
+    target = f"/v1/models/m:{api}"
+    answer = endpoint.handle(Request("POST", target, target, {}, body))
+    assert answer.status == 429
+    assert b"commas and backslashes; 250000 at most" in answer.body
+
+
+def test_many_plain_numbers_are_no_matter() -> None:
+    """The models are asked, which are broken here."""
+    endpoint = RestEndpoint(Broken(), RestOptions())  # type: ignore[arg-type]
+    target = "/v1/models/m:predict"
+    body = b'{"inputs": [' + b"0," * 300_000 + b"0]}"
+    assert endpoint.handle(Request("POST", target, target, {}, body)).status == 500
+
+
 @pytest.mark.parametrize("body", [b'"%b"', b'["%b"]', b'{"signature_name": "%b", "instances": [1]}'])
 def test_an_error_repeats_so_much_of_a_body_and_no_more(body: bytes) -> None:
     class WithoutSignatures:

@@ -18,6 +18,7 @@ from bench.server.embedded.models.signatures import DEFAULT_SIGNATURE
 from bench.server.embedded.net.http_message import DEFAULT_TYPE, Request, Response, error_page
 from bench.server.embedded.rest import json_fast
 from bench.server.embedded.rest.json_examples import classification_request, regression_request
+from bench.server.embedded.rest.json_reader import JsonObject
 from bench.server.embedded.rest.json_request import parse_object, predict_inputs, signature_name
 from bench.server.embedded.rest.json_response import classification_answer, predict_answer, regression_answer
 from bench.server.embedded.rest.json_writer import LONGEST_ECHO, quoted
@@ -31,6 +32,8 @@ _PREDICTION: Final = re.compile(r"(?i)/v1/models/([^/:]+)" + _SPEC + r":(classif
 _STATUS: Final = re.compile(r"(?i)/v1/models(?:/([^/:]+))?" + _SPEC + r"(?:\/(metadata))?")
 # Lists and objects of a body: each takes some hundred bytes in memory and two in the body.
 _MAX_CONTAINERS: Final = 1_000_000
+# Commas and backslashes of a body that the exact reader reads, in Python: up to two seconds.
+_MAX_EXACT: Final = 250_000
 # Bytes of an error: what it repeats of the body may be a name of any length.
 _LONGEST_ERROR: Final = LONGEST_ECHO + 4096
 _ORIGIN: Final = re.compile(rb"https?://")
@@ -155,7 +158,7 @@ class RestEndpoint:
         return self._predict_exactly(call, body)
 
     def _predict_exactly(self, call: _Call, body: bytes) -> bytes:
-        document = parse_object(body)
+        document = _exactly(body)
         name = signature_name(document)
         with self._manager.servable(call.model, call.version, call.label) as servable:
             signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
@@ -168,7 +171,7 @@ class RestEndpoint:
             return predict_answer(outputs, layout)
 
     def _classify(self, call: _Call, body: bytes) -> bytes:
-        request = classification_request(parse_object(body))
+        request = classification_request(_exactly(body))
         with self._manager.servable(call.model, call.version, call.label) as servable:
             result = examples.classify(servable, request, self._caller(), self._options.check_method)
         return classification_answer(
@@ -176,7 +179,7 @@ class RestEndpoint:
         )
 
     def _regress(self, call: _Call, body: bytes) -> bytes:
-        request = regression_request(parse_object(body))
+        request = regression_request(_exactly(body))
         with self._manager.servable(call.model, call.version, call.label) as servable:
             result = examples.regress(servable, request, self._caller(), self._options.check_method)
         return regression_answer([one.value for one in result.regressions])
@@ -235,6 +238,16 @@ def _decoded(text: str) -> str:
 def _check_containers(body: bytes) -> None:
     if len(body) > _MAX_CONTAINERS and (count := body.count(b"[") + body.count(b"{")) > _MAX_CONTAINERS:
         raise StatusError(Code.RESOURCE_EXHAUSTED, f"the body has {count} lists and objects; {_MAX_CONTAINERS} at most")
+
+
+def _exactly(body: bytes) -> JsonObject:
+    """The document that the exact reader finds in a body."""
+    if len(body) > _MAX_EXACT and (count := body.count(b",") + body.count(b"\\")) > _MAX_EXACT:
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED,
+            f"the body has {count} commas and backslashes; {_MAX_EXACT} at most where it is not a plain :predict body",
+        )
+    return parse_object(body)
 
 
 def _unpacked(request: Request, most: int) -> bytes:

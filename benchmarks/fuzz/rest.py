@@ -89,6 +89,7 @@ _HEADERS: Final = (
     b"Content-Length : 3",
     b"Transfer-Encoding: chunked",
     b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: identity",
     b"Expect: 100-continue",
     b"Content-Encoding: gzip",
     b"Content-Encoding: deflate",

@@ -136,6 +136,9 @@ def test_a_client_that_waits_for_100_continue() -> None:
         (b"GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+        (CHUNKED + b"0\r\n\r\n", True),
+        (CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n0\r\n\r\n", False),
+        (CHUNKED.replace(b"1.1", b"1.0")[:-2] + b"Connection: keep-alive\r\n\r\n0\r\n\r\n", False),
     ],
 )
 def test_how_long_a_connection_lasts(head: bytes, keep_alive: bool) -> None:
@@ -146,6 +149,20 @@ def test_how_long_a_connection_lasts(head: bytes, keep_alive: bool) -> None:
 def test_a_url_with_a_scheme_and_a_host(before: bytes) -> None:
     (request,) = read(b"GET %s/v1/models?x HTTP/1.1\r\n\r\n" % before)
     assert (request.path, request.target) == ("/v1/models", "/v1/models?x")
+
+
+# Headers of a body's length that proxies read in different ways (RFC 9112, 6.1 and 6.3).
+READ_DIFFERENTLY = [
+    b"Content-Length: 0\r\nContent-Length: 11",
+    b"Content-Length: 11\r\ncontent-length: 11",
+    b"Content-Length: 11\r\nTransfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: chunked, chunked",
+    b"Transfer-Encoding: identity",
+    b"Transfer-Encoding: \x0bchunked",
+    b"Transfer-Encoding:",
+    b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +189,7 @@ def test_a_url_with_a_scheme_and_a_host(before: bytes) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        *(b"POST / HTTP/1.1\r\n%b\r\n\r\n1\r\na\r\n0\r\n\r\n" % lines for lines in READ_DIFFERENTLY),
         # Libevent would wait for the end of a connection that is to stay open.
         b"POST / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n",
     ],

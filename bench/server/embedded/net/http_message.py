@@ -16,6 +16,7 @@ DEFAULT_TYPE: Final = "text/html; charset=ISO-8859-1"
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _VERSION: Final = re.compile(rb"HTTP/(\d{1,9})\.(\d{1,9})")
 _NO_NAME: Final = re.compile(rb"[\x00-\x20\x7f]")
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 _METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
 # A path and a query in RFC 3986; libevent's parser refuses other characters.
 _PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
@@ -153,7 +154,14 @@ class Reader:
     def _frame(self, request: Request) -> None:
         """Sets how the body is delimited. The body of a method that has none is read and ignored."""
         headers = request.headers
-        chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+        coding = headers.get(b"transfer-encoding")
+        chunked = coding is not None
+        if coding is not None:
+            # Libevent ignores other codings, so that a proxy that does not may see other requests than the server.
+            if coding.lower() != b"chunked":
+                raise BadRequestError
+            if b"content-length" in headers or not request.minor:
+                request.keep_alive = False
         self._chunks = _ChunkedBody(self.max_body) if chunked else None
         self._length = 0 if chunked else _body_length(request)
         if self._length > self.max_body:
@@ -288,7 +296,11 @@ def _parse_head(lines: list[bytes]) -> Request:
         # A folded line, a blank in a name, a lone carriage return: proxies differ in how they read them.
         if not colon or not name or _NO_NAME.search(name) or b"\r" in value:
             raise BadRequestError
-        headers.setdefault(name.lower(), value)
+        name = name.lower()
+        if name not in headers:
+            headers[name] = value
+        elif name in _FRAMING:
+            raise BadRequestError
     minor = int(found[2])
     connection = headers.get(b"connection", b"").lower()
     keep_alive = connection != b"close" if minor else connection == b"keep-alive"

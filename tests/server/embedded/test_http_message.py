@@ -130,6 +130,15 @@ def test_a_client_that_waits_for_100_continue() -> None:
 
 
 @pytest.mark.parametrize(
+    "rest", [b"Content-Length: 1\r\n\r\na", b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"]
+)
+def test_a_client_whose_body_is_there_waits_for_nothing(rest: bytes) -> None:
+    reader = Reader(bytearray(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\n" + rest))
+    assert reader.next() is not None
+    assert not reader.wants_continue
+
+
+@pytest.mark.parametrize(
     ("head", "keep_alive"),
     [
         (b"GET / HTTP/1.1\r\n\r\n", True),

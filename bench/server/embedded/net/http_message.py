@@ -122,6 +122,8 @@ class Reader:
         if body is None:
             return None
         self._request = self._chunks = None
+        # It waits no longer: after the answer, a 100 would pass for the answer to its next request.
+        self.wants_continue = False
         self._head = 0
         request.body = body
         return request

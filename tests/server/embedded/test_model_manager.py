@@ -52,6 +52,16 @@ def test_a_path_that_is_none(manager: ModelManager, path: str, capsys: pytest.Ca
     assert watcher.is_alive()
 
 
+@pytest.mark.parametrize("kind", [{}, {"model_type": 1, "model_platform": "tensorflow"}, {"model_type": 7}])
+def test_a_config_that_has_no_platform_is_corrected(manager: ModelManager, kind: dict[str, Any]) -> None:
+    """The wrong one is what the next is compared with."""
+    wrong = config()
+    wrong.model_config_list.config.add(name="b", base_path="/nowhere", **kind)
+    assert refused(manager, wrong, Caller(0.05)).code is Code.INVALID_ARGUMENT
+    for right in (config(("a", "/nowhere")), config(("b", "/nowhere"))):
+        assert refused(manager, right, Caller(0.05)).code is Code.DEADLINE_EXCEEDED
+
+
 def test_no_config_comes_into_effect_during_a_poll(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
     """The poll would give versions to a model that is gone: it came back and stayed."""
     outcomes: list[Code] = []

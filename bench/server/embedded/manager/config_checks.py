@@ -1,5 +1,6 @@
 """What a config of models must keep to: Serving's rules with its texts (server_core.cc), and limits of this server."""
 
+import contextlib
 from typing import Any, Final
 
 from bench.server.embedded.base.status import Code, StatusError, invalid_argument
@@ -44,12 +45,16 @@ def check_list(entries: Any) -> None:
 
 
 def check_no_platform_changes(old: Any, new: Any) -> None:
-    """Refuses a changed platform of a model that remains.
+    """Refuses a changed platform of a model that remains, if the old config gave it one.
 
     Raises:
         StatusError: INVALID_ARGUMENT.
     """
-    before = {entry.name: _platform(entry) for entry in old}
+    before = {}
+    for entry in old:
+        # The old config may be one that was refused for this; the binary then refuses all that follow.
+        with contextlib.suppress(StatusError):
+            before[entry.name] = _platform(entry)
     for entry in new:
         if entry.name in before and (platform := _platform(entry)) != before[entry.name]:
             raise invalid_argument(

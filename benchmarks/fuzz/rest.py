@@ -4,6 +4,7 @@ Each round is a connection: it sends some requests, closes its sending side and 
 answers or refuses all of it without anyone's waiting for time to pass.
 """
 
+import errno
 import gzip
 import json
 import random
@@ -162,8 +163,9 @@ def exchange(address: tuple[str, int], sent: bytes) -> bytes:
             client.shutdown(socket.SHUT_WR)
             while data := client.recv(1 << 16):
                 received += data
-        except (ConnectionError, BrokenPipeError):
-            pass
+        except OSError as error:
+            if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
+                raise
         return bytes(received)
 
 

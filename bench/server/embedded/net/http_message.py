@@ -28,6 +28,8 @@ _MAX_HEAD: Final = 1 << 17
 _MAX_LINES: Final = 1000
 # Line breaks before a request, which are skipped.
 _LINE_BREAKS: Final = b"\r\n"
+# Around a header's value: others, like a vertical tab, are a part of it (RFC 9110, 5.6.3).
+_BLANKS: Final = b" \t\r"
 # The longest end of a head.
 _END_BYTES: Final = 4
 # Bytes that a header takes beside its own.
@@ -294,7 +296,7 @@ def _parse_head(lines: list[bytes]) -> Request:
     headers: dict[bytes, bytes] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
-        value = value.strip()
+        value = value.strip(_BLANKS)
         # A folded line, a blank in a name, a lone carriage return: proxies differ in how they read them.
         if not colon or not name or _NO_NAME.search(name) or b"\r" in value:
             raise BadRequestError

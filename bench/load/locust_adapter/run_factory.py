@@ -109,7 +109,8 @@ class RunFactory:
             # As a safety net.
             ramp = options.num_users / options.spawn_rate
             longest = max(options.run_time, math.ceil(setup.spec.run_time if setup else 0.0))
-            options.run_time = longest + int(ramp + STOP_SECONDS + 2 * PATIENCE_SECONDS) + _SAFETY_SECONDS
+            after = math.ceil(ramp + (setup.spec.drain if setup else 0.0) + STOP_SECONDS + 2 * PATIENCE_SECONDS)
+            options.run_time = longest + after + _SAFETY_SECONDS
         else:
             # Its timer would also end a test that is started from the web page later.
             self._deferred_run_time, options.run_time = options.run_time, None

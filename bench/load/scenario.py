@@ -17,10 +17,10 @@ from bench.core.extras import missing_extra
 from bench.core.logs import log_as_parent
 from bench.core.operating_system import require_supported_system
 from bench.core.output import accept_all
+from bench.load.locust_adapter.bounds import bound_options
 from bench.load.locust_adapter.locust_stages import Stages
 from bench.load.locust_adapter.options import add_options
 from bench.load.locust_adapter.settings import take_settings
-from bench.load.locust_adapter.timespans import bound_timespans
 from bench.load.locust_adapter.worker import Worker
 from bench.load.setup.catalog import SCENARIOS, SampleRule, Scenario
 
@@ -71,7 +71,7 @@ def install(scenario: Scenario) -> Scenario:
 
 def _add_options(parser: Any, scenario: Scenario) -> None:
     add_options(parser, scenario)
-    bound_timespans(parser)
+    bound_options(parser)
     take_settings(parser, scenario)
 
 

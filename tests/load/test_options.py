@@ -1,12 +1,13 @@
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.core.errors import UsageError
+from bench.load.locust_adapter.bounds import bound_options
 from bench.load.locust_adapter.options import OPTIONS, READERS, SWITCHES, add_options, read_spec, warmup_seconds
-from bench.load.locust_adapter.timespans import bound_timespans
 from bench.load.setup.catalog import SampleRule, Scenario
 from bench.serving.access import DIRECT
 from bench.serving.headers import Headers
@@ -126,7 +127,7 @@ def test_a_time_of_more_than_a_year_is_one_line(option: str, text: str, capsys: 
     """Locust ended with a traceback for what Python has no duration for."""
     parser = argparse.ArgumentParser(prog="locust")
     parser.add_argument(option, type=int)
-    bound_timespans(parser)
+    bound_options(parser)
     add_options(parser, SCENARIO)
     with pytest.raises(SystemExit) as ended:
         parser.parse_args([option, text])
@@ -134,6 +135,22 @@ def test_a_time_of_more_than_a_year_is_one_line(option: str, text: str, capsys: 
     (line,) = capsys.readouterr().err.splitlines()
     assert f"argument {option}: a duration of {text!r} is longer than a year" in line
     assert set(vars(parser.parse_args([option, "31622400"])).values()) >= {31622400}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "5e-324", "1e-9", "1e10", "nan", "inf"])
+def test_a_spawn_rate_at_which_no_test_begins_is_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Locust refuses some of these; at the others its process ended with a traceback, or waited for good."""
+    parser = argparse.ArgumentParser(prog="locust")
+    parser.add_argument("--spawn-rate", type=float)
+    bound_options(parser)
+    add_options(parser, SCENARIO)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([f"--spawn-rate={text}"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(rf"argument --spawn-rate: '?{text}'? is .*; give a number from 0.001 to 1,000,000,000", line)
+    for rate in ("0.001", "1.5", "1e9"):
+        assert parser.parse_args(["--spawn-rate", rate]).spawn_rate == float(rate)
 
 
 @pytest.mark.parametrize("host", ["estimator", "ftp://x", "http://", "http://x/v1", "http://u:p@x"])

@@ -49,6 +49,15 @@ def test_a_visitor_chooses_the_load(form: dict[str, str]) -> None:
             for name in sorted(NOT_IN_FORM)
         ),
         ({"user_count": "100001"}, "the web page starts 100,000 users at most; give fewer"),
+        *(
+            ({"user_count": "1", "spawn_rate": rate}, f"the spawn rate {rate} is out of range; give a number from")
+            for rate in ("0", "-1", "1e-9", "5e-324", "1e10")
+        ),
+        *(
+            ({"user_count": "1", "spawn_rate": rate}, f"the spawn rate {rate!r} is not a number; give a number from")
+            for rate in ("nan", "inf", "fast")
+        ),
+        ({"spawn_rate": "9" * 999}, "9…' is not a number"),
         ({"html_file": "/tmp/x"}, "the web page has no field 'html_file'; leave it out"),
         ({"csv_prefix": "/tmp/x"}, "no field 'csv_prefix'"),
         ({"x" * 999: ""}, f"no field '{'x' * 40}'"),

@@ -15,8 +15,8 @@ from flask import Response, jsonify, make_response, request
 
 from bench.core.errors import UsageError, one_line
 from bench.core.redaction import BLANKS, is_reference, split_headers
+from bench.load.locust_adapter.bounds import check_spawn_rate, check_timespan
 from bench.load.locust_adapter.options import OPTIONS, read_target
-from bench.load.locust_adapter.timespans import check_timespan
 from bench.serving.target import TargetKind
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ def check_form(form: Mapping[str, str], given: Given) -> None:
 
     Raises:
         UsageError: a field that the form does not show, a host that is a program or a container, arrivals of a file,
-            a header whose value is to be read from a variable or a file, or more users than there is room for.
+            a header whose value is to be read from a variable or a file, more users than there is room for, or
+            a spawn rate or a run time that no test can have.
     """
     for name in form:
         if name not in given.fields and name not in _OF_LOCUST:
@@ -62,6 +63,11 @@ def check_form(form: Mapping[str, str], given: Given) -> None:
         if int(form.get("user_count", "0")) > _MOST_USERS:
             raise UsageError(f"the web page starts {_MOST_USERS:,} users at most; give fewer")
     check_timespan(form.get("run_time", ""))
+    if rate := form.get("spawn_rate"):
+        try:
+            check_spawn_rate(rate)
+        except UsageError as error:
+            raise UsageError(f"the spawn rate {error}") from error
     # As Locust will store it.
     host = form.get("host", "").replace("<", "").replace(">", "").strip()
     if host != given.host.strip():

@@ -112,6 +112,8 @@ def test_what_locust_calls_a_host(protocol: str, host: str, target: str) -> None
         (["--client-cert", "nowhere.pem"], "both"),
         (["--ca-cert", "nowhere.pem"], "nowhere"),
         (["--grpc-host", "http://localhost"], "gRPC"),
+        (["--otlp-endpoint", "http://[::1"], "--otlp-endpoint: 'http://[::1' is not the URL of a collector"),
+        (["--otlp-endpoint", "http://u:p@h:1"], "--otlp-endpoint: 'http://<redacted>' has a user, a password"),
     ],
 )
 def test_bad_options_are_one_line(words: list[str], reason: str) -> None:

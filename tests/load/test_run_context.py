@@ -69,6 +69,12 @@ def test_a_run_arrives_in_the_child_and_nowhere_else(monkeypatch: pytest.MonkeyP
             assert started_by_bertbench()
 
 
+def test_no_run_sends_figures_to_an_address_with_a_password() -> None:
+    with pytest.raises(UsageError, match="OTEL_EXPORTER_OTLP_HEADERS") as caught:
+        spec(otlp_endpoint="http://bench:planted@collector:4318")
+    assert "planted" not in str(caught.value)
+
+
 def test_json_is_one_line(tmp_path: Path) -> None:
     sent = everything(tmp_path)
     assert b"\n" not in sent.to_json()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from bench.core.errors import UsageError
 from bench.core.types import checked_fields
 from bench.core.units import parse_whole
+from bench.serving.target import masked_address
 
 LOOPBACK: Final = "127.0.0.1"
 _FORM: Final = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):)?(?P<port>[0-9]+)")
@@ -43,12 +44,23 @@ def parse_listen_address(text: str) -> ListenAddress:
 
 
 def parse_collector_url(text: str) -> str:
-    """The base URL of an OpenTelemetry collector.
+    """The base URL of an OpenTelemetry collector, without credentials: it is stored, and named in messages.
 
     Raises:
         UsageError: it is something else.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{text!r} is not the URL of a collector; write it like http://localhost:4318")
+    shown = repr(masked_address(text))
+    if any(mark in text for mark in "@?#"):
+        raise UsageError(
+            f"{shown} has a user, a password or a query, which runs would store; leave it out, and give credentials in "
+            "the variable OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        # Brackets without an IPv6 address, or a port that is no number or too large.
+        whole = False
+    if not whole or not text.isprintable() or " " in text:
+        raise UsageError(f"{shown} is not the URL of a collector; write it like http://localhost:4318")
     return text

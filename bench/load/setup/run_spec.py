@@ -20,7 +20,7 @@ from bench.core.errors import UsageError
 from bench.core.types import checked_call, checked_fields
 from bench.core.units import check_range, format_bytes
 from bench.core.versioned_json import shallow
-from bench.load.live.export_addresses import ListenAddress
+from bench.load.live.export_addresses import ListenAddress, parse_collector_url
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_context import VARIABLE, option_name
 from bench.objectives.grammar import Objective
@@ -153,6 +153,8 @@ class RunSpec:
             raise UsageError("--compressed has no effect on a scenario over gRPC; leave it out")
         if self.protocol == "rest" and self.channels != 1:
             raise UsageError(f"--channels {self.channels} has no effect on a scenario over REST; leave it out")
+        if self.otlp_endpoint is not None:
+            parse_collector_url(self.otlp_endpoint)
         if self.protocol != "rest":
             # Refuses headers that gRPC does not allow.
             self.target.access.headers.metadata()

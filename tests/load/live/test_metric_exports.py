@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.core.errors import UsageError
-from bench.load.live.export_addresses import ListenAddress, parse_listen_address
+from bench.load.live.export_addresses import ListenAddress, parse_collector_url, parse_listen_address
 from bench.load.live.live_figures import LiveFigures, LivePlan
 from bench.load.live.metric_exports import open_exports
 from bench.load.live.metric_names import BOUNDS
@@ -142,6 +142,48 @@ def test_addresses(text: str) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(UsageError):
         parse_listen_address(text)
+
+
+@pytest.mark.parametrize("text", ["http://localhost:4318", "https://collector", "http://[::1]:4318/base/"])
+def test_collectors(text: str) -> None:
+    assert parse_collector_url(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "collector:4318",
+        "grpc://collector:4317",
+        "http://",
+        "http://[::1",
+        "http://h:port",
+        "http://h:70000",
+        "http://h:0",
+        "http://h:1 ",
+        "http://h\n:1",
+    ],
+)
+def test_what_is_no_collector(text: str) -> None:
+    with pytest.raises(UsageError, match="is not the URL of a collector; write it like http://localhost:4318"):
+        parse_collector_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://bench:planted@collector:4318",
+        "bench:planted@collector",
+        "https://bench:pl/planted@collector",
+        "https://collector/?token=planted",
+        "https://collector/#planted",
+        "http://planted@[::1",
+    ],
+)
+def test_a_password_for_a_collector_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError, match="give credentials in the variable OTEL_EXPORTER_OTLP_HEADERS") as caught:
+        parse_collector_url(text)
+    assert "planted" not in str(caught.value)
 
 
 def points(reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, ...], float]]:

@@ -2,10 +2,10 @@
 
 import hashlib
 import subprocess
-import sys
 from pathlib import Path
 
 from bench.bert.demo.client_files import CLIENT_FOLDER
+from bench.config.own_command import own_command, own_environment
 from bench.core import interrupts
 from bench.core.atomic_files import scratch_folder
 from bench.core.cache import cache_dir, make_cache_dir
@@ -36,9 +36,15 @@ def demo_model_dir() -> Path:
         return target
     make_cache_dir()
     with scratch_folder(cache, ".demo-") as scratch:
-        command = [sys.executable, "-m", "bench", "export", "--checkpoint", "demo", "--out", str(scratch / "model")]
+        # It is for all commands and all folders of the user, whose settings are for exports of their own.
+        command = own_command(["export", "--checkpoint", "demo", "--out", str(scratch / "model")])
         done = subprocess.run(
-            interrupts.launched(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            interrupts.launched(command),
+            env=own_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [interrupts.how_it_ended(done.returncode)])[-1]

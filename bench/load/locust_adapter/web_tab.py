@@ -5,7 +5,6 @@ folder's `web/` draws it from the JSON of a route here.
 """
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import msgspec
 from flask import Blueprint, Response, make_response, render_template, request, send_file
 from flask_login import current_user
 
+from bench.config.own_command import own_command, own_environment
 from bench.core import interrupts
 from bench.load.live.live_figures import KEPT_SECONDS, LiveFigures
 from bench.load.live.snapshot import Snapshot
@@ -119,12 +119,18 @@ class WebTab:
         """The report of the last run, written when it is first asked for, by a process of its own: it is heavy."""
         if self._path is None or self._outcome is None:
             return make_response("no run has ended yet; its report is here then", 404)
-        page = (self._path / _REPORT).resolve()
+        folder = self._path.resolve()
+        page = folder / _REPORT
         with self._writing:
             if not page.is_file():
-                words = [sys.executable, "-m", "bench", "report", str(self._path)]
+                # Settings are for the reports that the user asks for: this one has its place.
                 done = subprocess.run(
-                    interrupts.launched(words), capture_output=True, text=True, errors="replace", check=False
+                    interrupts.launched(own_command(["report", str(folder)])),
+                    env=own_environment(),
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    check=False,
                 )
                 if done.returncode:
                     return make_response(done.stderr or "the report cannot be written", 500)

@@ -23,7 +23,7 @@ def made(fail):
     master._runner = SimpleNamespace(quit=lambda: calls.append("quit"))
     master._reporter = SimpleNamespace(failed=lambda error: calls.append(one_line(error)))
     master._test = SimpleNamespace(collector=None, begin=fail, close=fail)
-    master._tab = None
+    master._tab = master._beginning = None
     master._setup, master._factory = object(), SimpleNamespace(restore_run_time=lambda: None)
     master._stored = Event()
     master._stored.set()

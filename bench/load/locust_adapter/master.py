@@ -6,10 +6,11 @@ A local runner is master and worker at once: it sends its messages to itself, so
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import gevent
 from gevent.event import Event
+from gevent.util import wrap_errors
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from bench.core.errors import BenchError, TargetError, UsageError, one_line
@@ -31,6 +32,11 @@ from bench.load.setup.run_setup import RunSetup
 from bench.load.setup.storing import load_storing
 
 logger = logging.getLogger(__name__)
+
+_ALL_LOST: Final = (
+    "all workers were lost before the load began (they ended, or were silent for 3 s); see how they ended, or give "
+    "each a core of its own, and run again"
+)
 
 
 class Master:
@@ -54,6 +60,7 @@ class Master:
         self._reporter = OutcomeReporter(environment, stages)
         self._setup: RunSetup | None = None
         self._test: RunningTest | None = None
+        self._beginning: gevent.Greenlet | None = None
         # Whether the last start ended with an error, which was printed.
         self._aborted = False
         self._stored = Event()
@@ -122,7 +129,7 @@ class Master:
         return test is not None or not self._stored.is_set() or busy
 
     def _on_test_start(self, **_: Any) -> None:
-        self._aborted, self._test = False, None
+        self._aborted, self._test, self._beginning = False, None, None
         try:
             if self._setup is None:
                 self._setup = self._factory.from_options(self._runner.target_user_count)
@@ -141,15 +148,21 @@ class Master:
             raise gevent.GreenletExit from error
 
     def _on_spawned(self, **_: Any) -> None:
-        """Starts the clock when all users exist; also called when a user changes their number in a running test."""
+        """Starts the clock, once, when all users exist; also called whenever their number or the workers change."""
         if (web := self._environment.web_ui) is not None:
             # The timer of the form's run time, which counts from now and would cut the end off.
             web._cancel_run_time_timer()
-        if self._test is None or self._test.collector is not None:
+        if self._test is None or self._beginning is not None:
             return
         self._stored.clear()
+        # In a greenlet of its own: Locust ends this one if the number of users changes meanwhile.
+        self._beginning = gevent.spawn(wrap_errors(Exception, self._begin), self._test)
+        if isinstance(fault := self._beginning.get(), Exception):
+            raise fault
+
+    def _begin(self, test: RunningTest) -> None:
         try:
-            path = self._test.begin(self._on_over, self._on_second)
+            path = test.begin(self._on_over, self._on_second)
         except REFUSALS as error:
             self._stored.set()
             self._abort(error)
@@ -160,7 +173,7 @@ class Master:
             raise
         else:
             if self._tab is not None:
-                self._tab.begin(self._test.title, path)
+                self._tab.begin(test.title, path)
 
     def _on_second(self, figures: LiveFigures) -> None:
         for watcher in self.watchers:
@@ -199,13 +212,19 @@ class Master:
             self._environment.web_ui.stop()
 
     def _on_test_stopping(self, **_: Any) -> None:
-        test = self._test
+        test = self._begun_test()
         if test is not None and test.collector is not None and not test.collector.over.is_set():
             if isinstance(self._runner, MasterRunner) and not self._runner.worker_count:
                 # Locust stops a test whose last worker ended.
                 test.await_interrupt()
             test.stop_early()
             test.wait_for_workers()
+
+    def _begun_test(self) -> RunningTest | None:
+        """The test, once it has begun if it is beginning: what stops it would not reach what the beginning starts."""
+        if self._beginning is not None:
+            self._beginning.join()
+        return self._test
 
     def _on_test_stop(self, **_: Any) -> None:
         test, self._test = self._test, None
@@ -237,12 +256,7 @@ class Master:
         """Ends a test whose workers were all lost while users were created: Locust stops it, and waits for its end."""
         quiet = self._aborted or self._stages.number is not None
         if not quiet and isinstance(self._runner, MasterRunner) and not self._runner.worker_count:
-            self._abort(
-                TargetError(
-                    "all workers were lost before the load began (they ended, or were silent for 3 s); see how they "
-                    "ended, or give each a core of its own, and run again"
-                )
-            )
+            self._abort(TargetError(_ALL_LOST))
 
     def _linger(self) -> None:
         """Lets others have the final figures, before a process without a web page ends."""
@@ -253,9 +267,9 @@ class Master:
 
     def _on_quitting(self, **_: Any) -> None:
         """Ends the run on Ctrl-C and SIGTERM, while the process's exit code can still be set."""
-        if self._test is not None and self._test.collector is not None:
+        if (test := self._begun_test()) is not None and test.collector is not None:
             # At once: Locust sends its workers its own stop only later.
-            self._test.stop_early()
+            test.stop_early()
             if isinstance(self._runner, MasterRunner):
                 self._runner.stop(send_stop_to_client=False)
             else:

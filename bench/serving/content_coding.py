@@ -4,8 +4,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from bench.core.errors import printable
 from bench.core.units import format_bytes
-from bench.serving.errors import InvalidResponse
+from bench.serving.errors import InvalidResponse, QuotedResponse
 
 _STEP: Final = 1 << 16
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -66,10 +67,9 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
     names = _names(coding)
     if len(names) > _MOST_CODINGS:
         raise InvalidResponse(f"the response has {len(names):,} content codings, more than {_MOST_CODINGS}")
-    if unknown := next((name for name in names if name not in _WINDOWS), None):
-        raise InvalidResponse(
-            f"the response has the content coding {unknown!r}; supported are {', '.join(sorted(_WINDOWS))}"
-        )
+    if any(name not in _WINDOWS for name in names):
+        supported = ", ".join(sorted(_WINDOWS))
+        raise QuotedResponse(f"the response has the content coding {{}}; supported are {supported}", coding, _unknown)
     parts: Iterator[bytes] = iter((body,))
     for name in reversed(names):
         parts = _inflated(parts, name)
@@ -79,6 +79,11 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
 def _names(coding: str) -> list[str]:
     names = (name.strip().lower() for name in coding.split(","))
     return [name for name in names if name not in ("", "identity", "chunked")]
+
+
+def _unknown(coding: str) -> str:
+    """The first coding that is not supported, for a message."""
+    return repr(printable(next((name for name in _names(coding) if name not in _WINDOWS), coding)))
 
 
 def _inflated(parts: Iterator[bytes], name: str) -> Iterator[bytes]:

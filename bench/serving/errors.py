@@ -8,16 +8,18 @@ ServingError
 ├── Rejected            the server refuses the request (4xx; INVALID_ARGUMENT, NOT_FOUND, ...)
 ├── ServerFailed        the server fails on the request (500; INTERNAL, UNKNOWN)
 └── InvalidResponse     the answer cannot be read
+    └── QuotedResponse      and the message has a part of it
 """
 
+import contextlib
 import errno
 import re
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Self
 
-from bench.core.errors import TargetError, tls_words
+from bench.core.errors import TargetError, printable, tls_words
 from bench.core.units import pluralize
 from bench.serving.headers import Headers
 
@@ -142,3 +144,37 @@ class ServerFailed(ServingError):
 
 class InvalidResponse(ServingError):
     """The answer is not one of TensorFlow Serving."""
+
+
+class QuotedResponse(InvalidResponse):
+    """The same, with a part of what the server sent in the message.
+
+    A value is taken out of the whole text: of one that is cut the beginning would be left.
+
+    Args:
+        form: the message, with `{}` for the part.
+        text: what the server sent, uncut.
+        shown: cuts the part out of it.
+    """
+
+    def __init__(self, form: str, text: str, shown: Callable[[str], str] = printable) -> None:
+        super().__init__(form.format(shown(text)))
+        self._form = form
+        self._text = text
+        self._shown = shown
+
+    def without(self, headers: Headers) -> Self:
+        if headers:
+            self._text = headers.redact(self._text)
+            self.args = (self._form.format(self._shown(self._text)),)
+        return super().without(headers)
+
+
+@contextlib.contextmanager
+def redacting(headers: Headers) -> Iterator[None]:
+    """Takes the values of headers out of the errors that are raised within."""
+    try:
+        yield
+    except ServingError as error:
+        error.without(headers)
+        raise

@@ -71,7 +71,8 @@ def answer_of(request: Request, address: str, timeout: float, headers: Headers =
     trailers = dict(request.trailers or ())
     status = trailers.get(b"grpc-status")
     if status is None:
-        raise_for_http(dict(request.headers or ()).get(b":status", b"none"), address, timeout)
+        answered = dict(request.headers or ()).get(b":status", b"none")
+        raise_for_http(headers.redact_bytes(answered), address, timeout)
     if status != b"0":
         text = percent_decoded(trailers.get(b"grpc-message", b"")).decode("utf-8", "replace")
         name = code_name(int(status)) if status.isdigit() and len(status) <= 2 else "UNKNOWN"

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from bench.core.units import format_bytes
 from bench.serving.access import DIRECT, Access
-from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError
+from bench.serving.errors import ConnectFailed, InvalidResponse, ServingError, redacting
 from bench.serving.grpc_call import raise_for_http, raise_for_reset
 from bench.serving.grpc_status import code_name, one_line, raise_for_status
 from bench.serving.headers import NO_HEADERS, Headers
@@ -172,7 +172,9 @@ class GrpcClient:
 
     def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
         data = predict_bytes(request)
-        return predict_response(self._call(self._predict_bytes, data, timeout), len(data))
+        answer = self._call(self._predict_bytes, data, timeout)
+        with redacting(self._headers):
+            return predict_response(answer, len(data))
 
     def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
         message = GetModelStatusRequest(model_spec=ModelSpec(name=model))
@@ -180,7 +182,7 @@ class GrpcClient:
         return tuple(
             VersionStatus(
                 entry.version, _state(entry.state), code_name(entry.status.error_code), entry.status.error_message
-            )
+            ).without(self._headers)
             for entry in answer.model_version_status
         )
 

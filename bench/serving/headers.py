@@ -6,8 +6,9 @@ HTTP allows follows RFC 9110, sections 5.1 and 5.5; what gRPC allows, its PROTOC
 No message shows what may be a value, nor a part of one: a text without a colon may be a password.
 """
 
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bench.core.errors import UsageError, reason_of
@@ -38,6 +39,20 @@ _OF_GRPC: Final = frozenset({"host", "content-type", "user-agent"})
 _EXAMPLE: Final = "Authorization:env:TOKEN"
 
 
+def _secrets(values: Iterable[str]) -> Iterator[str]:
+    """Values and their words, as they are and in JSON: `Bearer TOKEN` is repeated without `Bearer`, as often as not."""
+    for value in values:
+        sent = value.encode("latin-1").decode("utf-8", "replace")
+        for secret in (value, sent, *value.split(" ")[1:], *sent.split(" ")[1:]):
+            if len(secret) >= _SHORTEST:
+                yield from (secret, _in_json(secret, ascii_only=True), _in_json(secret, ascii_only=False))
+
+
+def _in_json(text: str, *, ascii_only: bool) -> str:
+    """What stands between the quotes of a JSON text."""
+    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+
+
 class Headers:
     """The headers of requests, in the order given. `repr` and `str` show their names only.
 
@@ -51,7 +66,7 @@ class Headers:
         UsageError: what HTTP does not allow, a name that is there twice, or too much.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_pairs", "_secrets")
 
     @checked_call
     def __init__(self, pairs: Iterable[Sequence[str]] = ()) -> None:
@@ -68,6 +83,8 @@ class Headers:
         size = sum(len(name) + len(value) for name, value in self._pairs)
         if size > MOST_BYTES:
             raise UsageError(f"the headers have {size} bytes in all; {MOST_BYTES} is the most")
+        # Once: under load each failed request asks for them. A longer one first, which may hold others.
+        self._secrets = tuple(sorted(set(_secrets(value for _, value in self._pairs)), key=len, reverse=True))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,21 +122,13 @@ class Headers:
 
     def redact(self, text: str) -> str:
         """`text` without the values: a server may repeat in its error what it was sent."""
-        for secret in sorted(self._secrets(), key=len, reverse=True):
+        for secret in self._secrets:
             text = text.replace(secret, REDACTED)
         return text
 
     def redact_bytes(self, data: bytes) -> bytes:
         """The same for what a server sent, before it is read or cut."""
         return self.redact(data.decode("latin-1")).encode("latin-1") if self else data
-
-    def _secrets(self) -> Iterable[str]:
-        """The values, and their words: `Bearer TOKEN` is repeated without `Bearer`, as often as not."""
-        for _, value in self._pairs:
-            sent = value.encode("latin-1").decode("utf-8", "replace")
-            for secret in {value, sent, *value.split(" ")[1:]}:
-                if len(secret) >= _SHORTEST:
-                    yield secret
 
     def __bool__(self) -> bool:
         return bool(self._pairs)

@@ -16,12 +16,14 @@ import orjson
 from numpy.typing import NDArray
 
 from bench.core.errors import printable
-from bench.serving.errors import InvalidResponse
+from bench.serving.errors import InvalidResponse, QuotedResponse
 from bench.serving.tensors import check_outputs
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
 
 # Bytes of an error's body that are read; one line is shown.
 _MAX_ERROR_TEXT: Final = 1 << 16
+# Bytes in which the longest value of a header ends, escaped, if it begins in what is shown.
+_QUOTED: Final = 1 << 17
 # What reading a value of another form raises; an infinite number where a whole one is read is an OverflowError.
 _MALFORMED: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
@@ -53,9 +55,7 @@ def loads(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise InvalidResponse(
-            f"the answer is not JSON ({_begin(body)}); is this TensorFlow Serving's REST port?"
-        ) from error
+        raise _unreadable("the answer is not JSON ({}); is this TensorFlow Serving's REST port?", body) from error
 
 
 def predict_body(request: PredictRequest, form: BodyForm = BodyForm.ROW) -> bytes:
@@ -97,7 +97,7 @@ def predict_outputs(body: bytes) -> dict[str, NDArray[Any]]:
             return {name: _column([row[name] for row in answer], body, texts) for name in answer[0]}
         return {"": _column(answer, body, texts)}
     except _MALFORMED as error:
-        raise InvalidResponse(f"the answer is not an answer of :predict ({_begin(body)}); check the address") from error
+        raise _unreadable("the answer is not an answer of :predict ({}); check the address", body) from error
 
 
 def _is_row(value: Any) -> bool:
@@ -131,9 +131,14 @@ def error_text(body: bytes) -> str:
     return printable(text, 200)
 
 
-def _begin(body: bytes) -> str:
-    """The beginning of an unexpected answer, for a message."""
-    return repr(printable(body[:240].decode(errors="replace"), 60))
+def _unreadable(form: str, body: bytes) -> QuotedResponse:
+    """The error of an unexpected answer, whose beginning is in its message."""
+    return QuotedResponse(form, body[:_QUOTED].decode("latin-1"), _begin)
+
+
+def _begin(text: str) -> str:
+    """The beginning of an answer, which has a character a byte, for a message."""
+    return repr(printable(text[:240].encode("latin-1", "replace").decode(errors="replace"), 60))
 
 
 def version_status(body: bytes) -> tuple[VersionStatus, ...]:
@@ -146,14 +151,20 @@ def version_status(body: bytes) -> tuple[VersionStatus, ...]:
         return tuple(
             VersionStatus(
                 version=int(entry["version"]),
-                state=entry["state"],
+                state=_string(entry["state"]),
                 error_code=entry["status"]["error_code"],
-                error_message=entry["status"].get("error_message", ""),
+                error_message=_string(entry["status"].get("error_message", "")),
             )
             for entry in loads(body)["model_version_status"]
         )
     except _MALFORMED as error:
-        raise InvalidResponse(f"the answer is not a model status ({_begin(body)}); check the address") from error
+        raise _unreadable("the answer is not a model status ({}); check the address", body) from error
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} is not a text")
+    return value
 
 
 def model_metadata(body: bytes) -> ModelMetadata:
@@ -171,7 +182,7 @@ def model_metadata(body: bytes) -> ModelMetadata:
             signatures={name: _signature(entry) for name, entry in signatures.items()},
         )
     except _MALFORMED as error:
-        raise InvalidResponse(f"the answer is not model metadata ({_begin(body)}); check the address") from error
+        raise _unreadable("the answer is not model metadata ({}); check the address", body) from error
 
 
 def _signature(entry: Mapping[str, Any]) -> SignatureInfo:

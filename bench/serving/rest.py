@@ -27,6 +27,7 @@ from bench.serving.errors import (
     Unavailable,
     lack_of,
     no_tls,
+    redacting,
 )
 from bench.serving.headers import NO_HEADERS, Headers
 from bench.serving.json_codec import BodyForm
@@ -77,11 +78,9 @@ def raise_for_status(status: int, body: bytes, headers: Headers = NO_HEADERS) ->
     """
     if status == _OK:
         return
-    try:
+    # Before it is cut, and in the text, where a value is no longer escaped.
+    with redacting(headers):
         _raise_for_error(status, headers.redact_bytes(body))
-    except ServingError as error:
-        # A value may be escaped in the body.
-        raise error.without(headers) from None
 
 
 def _raise_for_error(status: int, body: bytes) -> NoReturn:
@@ -158,7 +157,9 @@ class RestClient:
     def predict(self, request: PredictRequest, timeout: float) -> PredictResponse:
         body = json_codec.predict_body(request, self.form)
         answer = self.post(predict_path(request), body, timeout)
-        return PredictResponse(json_codec.predict_outputs(answer), None, len(body), len(answer))
+        with redacting(self._access.headers):
+            outputs = json_codec.predict_outputs(answer)
+        return PredictResponse(outputs, None, len(body), len(answer))
 
     def post(self, path: str, body: bytes, timeout: float, traceparent: str | None = None) -> bytes:
         """The body of a 200 answer to a POST of `body`; `traceparent` is the header of that name."""
@@ -171,10 +172,15 @@ class RestClient:
 
     def status(self, model: str, timeout: float) -> tuple[VersionStatus, ...]:
         most = min(self._max_response, _MAX_STATUS)
-        return json_codec.version_status(self._call("GET", _model_path(model), None, timeout, most))
+        answer = self._call("GET", _model_path(model), None, timeout, most)
+        with redacting(self._access.headers):
+            versions = json_codec.version_status(answer)
+        return tuple(version.without(self._access.headers) for version in versions)
 
     def metadata(self, model: str, timeout: float) -> ModelMetadata:
-        return json_codec.model_metadata(self.get(f"{_model_path(model)}/metadata", timeout))
+        answer = self.get(f"{_model_path(model)}/metadata", timeout)
+        with redacting(self._access.headers):
+            return json_codec.model_metadata(answer)
 
     def close(self) -> None:
         self._session.close()
@@ -196,6 +202,7 @@ class RestClient:
     ) -> bytes:
         try:
             with (
+                redacting(self._access.headers),
                 bounded(timeout),
                 self._session.request(
                     method,
@@ -211,7 +218,7 @@ class RestClient:
                 raise_for_status(response.status_code, answer, self._access.headers)
                 return answer
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
-            raise _mapped(error, self.url, timeout).without(self._access.headers) from error
+            raise _mapped(error, self.url, timeout, self._access.headers) from error
 
 
 def _read(response: requests.Response, most: int) -> bytes:
@@ -233,21 +240,22 @@ def _read(response: requests.Response, most: int) -> bytes:
     return plain_body(bytes(body), coding, most, time_left, good=response.status_code == _OK)
 
 
-def _mapped(error: Exception, url: str, timeout: float) -> ServingError:
-    """The ServingError for a foreign exception."""
+def _mapped(error: Exception, url: str, timeout: float, headers: Headers) -> ServingError:
+    """The ServingError for a foreign exception, without the values of headers."""
     host = urlsplit(url).netloc
+    reason = _reason(error, headers)
     if (lack := lack_of(_causes(error))) is not None:
         return OwnLimit(host, lack)
     timeouts = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-        return no_tls(host, _reason(error))
+        return no_tls(host, reason)
     if isinstance(error, timeouts) or (isinstance(error, requests.ConnectionError) and "timed out" in str(error)):
         return DeadlineExceeded(f"no answer from {host} within {timeout:g} s; allow more time or send less")
     if any(isinstance(cause, _BROKEN) and not isinstance(cause, ConnectionError) for cause in _causes(error)):
-        return InvalidResponse(f"invalid answer from {host} ({_reason(error)}); is this TensorFlow Serving?")
+        return InvalidResponse(f"invalid answer from {host} ({reason}); is this TensorFlow Serving?")
     if isinstance(error, requests.ConnectionError | urllib3.exceptions.ProtocolError | OSError):
-        return ConnectFailed(f"no connection to {host} ({_reason(error)}); is the server up?")
-    return ServingError(f"the request to {host} could not be made ({_reason(error)}); check the address")
+        return ConnectFailed(f"no connection to {host} ({reason}); is the server up?")
+    return ServingError(f"the request to {host} could not be made ({reason}); check the address")
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -260,7 +268,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, headers: Headers) -> str:
     """The innermost cause, on one line."""
     cause = _causes(error)[-1]
-    return printable(in_words(cause)) if isinstance(cause, Exception) else type(cause).__name__
+    return printable(headers.redact(in_words(cause))) if isinstance(cause, Exception) else type(cause).__name__

@@ -1,10 +1,12 @@
 """Requests to a server and its answers, independent of the protocol."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
+
+from bench.serving.headers import Headers
 
 DEFAULT_MODEL_NAME = "bert"
 GRPC_PORT: Final = 8500
@@ -12,6 +14,7 @@ REST_PORT: Final = 8501
 DEFAULT_SIGNATURE = "serving_default"
 # A hundred times the answer to the largest batch of this suite.
 MAX_RESPONSE_BYTES = 64_000_000
+_STATES: Final = frozenset({"UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class VersionStatus:
     state: str
     error_code: str = "OK"
     error_message: str = ""
+
+    def without(self, headers: Headers) -> "VersionStatus":
+        """The same without the values of headers, which a server may repeat; a state that is one stays."""
+        state = self.state if self.state in _STATES else headers.redact(self.state)
+        return replace(self, state=state, error_message=headers.redact(self.error_message))
 
 
 @dataclass(frozen=True, slots=True)

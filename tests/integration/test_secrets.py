@@ -15,12 +15,15 @@ import requests
 
 from bench.bert.contract.exported_model import ExportedModel
 from bench.cli import main
+from bench.results.records import Outcome
 from bench.results.run_reader import find_runs
 from bench.server.lifecycle import RunningServer
 from tests.integration.test_access import LOAD, SHORT
+from tests.serving.test_rest import STATUS
 from tests.support.guarded_server import HEADER, Guarded, guarded_server
 from tests.support.locust_process import command as locust_command
 from tests.support.locust_process import environment, free_port, wait_for
+from tests.support.programmed_servers import rest_server
 
 pytestmark = pytest.mark.long(80)
 
@@ -180,6 +183,32 @@ def test_a_refused_token_is_not_repeated(guarded: Guarded, demo_model: ExportedM
         assert run(surface, f"run {name}", (*BERTBENCH, "run", name, "--target", target, *model, *GIVEN), wrong) == 4
     assert wrong not in "".join(surface.texts.values())
     assert all(HEADER in text or "<redacted>" in text for text in surface.texts.values()), surface.texts
+
+
+def test_a_token_in_answers_of_status_200_is_not_repeated(demo_model: ExportedModel, surface: Surface) -> None:
+    """As a login page or an echo service has it: there is no error to say so."""
+    repeated = 0
+
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
+        nonlocal repeated
+        if method == "GET":
+            return 200, STATUS
+        repeated += 1
+        return 200, f"{HEADER}: {handler.headers[HEADER]} is not known here".encode()
+
+    model = ("--model-dir", str(demo_model.model_dir))
+    with rest_server(answer) as url:
+        words = ("--headless", "-u", "2", "-t", "1s", "--no-preflight", "--loglevel", "DEBUG", *model, *GIVEN)
+        given = (*words, "--html", "page.html", "--csv", "figures", "--logfile", "locust.log")
+        assert run(surface, "locust", locust(url, *given)) == 4
+        assert run(surface, "verify", (*BERTBENCH, "verify", "--target", url, "--sentences", "2", *model, *GIVEN)) == 4
+    assert run(surface, "report", (*BERTBENCH, "report", "locust", "--out", "reports")) == 0
+    assert repeated
+    assert surface.leaks(TOKEN) == []
+    assert "is not JSON" in surface.texts["locust"]
+    (left,) = find_runs([surface.folder / "locust"])
+    assert [entry.outcome for entry in left.file.failures] == [Outcome.INVALID_RESPONSE]
+    assert "<redacted>" in left.file.failures[0].text
 
 
 def test_a_literal_on_the_user_s_own_command_line_goes_no_further(

@@ -20,6 +20,7 @@ from bench.load.engine.recorder import Recorder
 from bench.results.blocks import NO_BYTES, OUTCOME_CODES, RecordBuffer, parse_block
 from bench.results.records import Ended, Outcome, WrongKind
 from bench.serving import errors, json_codec
+from bench.serving.headers import NO_HEADERS, Headers
 from bench.workload.arrivals import ClosedLoop, OpenLoop, parse_arrivals
 from bench.workload.workload import Workload
 from tests.support.toy_golden import toy_golden
@@ -62,6 +63,7 @@ class Rig:
     check_share: float = 1.0
     seconds: float = 0.0
     change: object = None
+    headers: Headers = NO_HEADERS
     reported: list[tuple[str, Ended, errors.ServingError | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -96,7 +98,14 @@ class Rig:
             think = arrivals.think
         self.pacer = Pacer()
         recorder = Recorder(self.buffer, payloads, ("rest",), "score", self.warmup)
-        handling = Handling(payloads, ("rest",), Checker(key), recorder, lambda *heard: self.reported.append(heard))
+        handling = Handling(
+            payloads,
+            ("rest",),
+            Checker(key),
+            recorder,
+            lambda *heard: self.reported.append(heard),
+            lambda error: error.without(self.headers),
+        )
         self.failures = handling.failures
         limits = Limits(self.warmup, self.duration, self.drain, self.timeout, think)
         self.dispatcher = Dispatcher(jobs, handling, limits, self.pacer)
@@ -181,6 +190,29 @@ def test_answers_whose_check_fails_in_any_way_have_a_record(
     texts = [str(error) for _, _, error in rig.reported if error is not None]
     if not lacks:
         assert texts == ["the answer cannot be checked (OverflowError: int too large); report this"] * 2
+
+
+@pytest.mark.parametrize("value", ["planted-5f3a9c27", "planted-" + "5f3a" * 200])
+@pytest.mark.parametrize("fault", ["an answer that is none", "an answer that cannot be checked", "a failed request"])
+def test_no_error_has_a_value_of_a_header(fault: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds the error, and whatever has been cut from it: texts of errors are stored, and shown everywhere."""
+
+    def fail(*_: Any) -> Any:
+        raise errors.Rejected(value, "400", value) if "request" in fault else ValueError(f"{'x' * 100} {value}")
+
+    if "checked" in fault:
+        monkeypatch.setattr(GoldenChecker, "check", fail)
+    answer = fail if "request" in fault else lambda body: body if "checked" in fault else f"no {value}".encode()
+    rig = Rig("constant:rate=20", 0.2, change=answer, headers=Headers([("X-Api-Key", value)]))
+    rig.run()
+    texts = [f"{error} {error.details}" for _, _, error in rig.reported if error is not None]
+    stored = [entry.text for entry in rig.failures.found()]
+    assert texts
+    assert stored
+    for text in (*texts, *stored):
+        assert "<redacted>" in text
+        assert "planted" not in text
+        assert "5f3a" not in text
 
 
 def test_everything_due_is_sent_checked_and_recorded() -> None:

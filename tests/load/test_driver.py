@@ -1,7 +1,9 @@
 """The engine of one process: connections made and closed, and what counts."""
 
+import random
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import gevent
 import pytest
@@ -10,10 +12,17 @@ from bench.load.engine.dispatcher import Limits
 from bench.load.engine.driver import Driver
 from bench.load.engine.jobs import ClosedJobs
 from bench.load.engine.pacer import Pacer
+from bench.load.transports.balanced_pool import BalancedPool
+from bench.load.transports.endpoint import Endpoint
+from bench.load.transports.pool import TransportPool
 from bench.results.blocks import parse_block
 from bench.results.records import Outcome
-from bench.serving.errors import Unavailable
+from bench.serving.access import Access
+from bench.serving.errors import ServingError, Unavailable
+from bench.serving.headers import Headers
+from bench.workload.balancing import make_policy
 from bench.workload.workload import Workload
+from tests.support.programmed_servers import rest_server
 from tests.support.toy_golden import toy_golden
 
 GOLDEN = toy_golden()
@@ -40,6 +49,9 @@ class Pool:
     def make(self, protocol: str) -> Refusing:
         self.made.append(protocol)
         return Refusing()
+
+    def redacted(self, error: ServingError) -> ServingError:
+        return error
 
     def close(self) -> None:
         self.closed += 1
@@ -79,6 +91,35 @@ def test_all_is_warm_up_until_measuring_begins(begins: float | None, warm: bool)
         driver.measure_from(begins)
     drive(driver, 0.05)
     assert set(parse_block(driver.take()).rows["warmup"].tolist()) == {warm}
+
+
+@pytest.mark.parametrize("client", ["fast", "requests"])
+@pytest.mark.parametrize("servers", [1, 2])
+def test_what_a_server_repeats_of_a_header_is_in_no_failure(servers: int, client: str) -> None:
+    """In the body of an answer with status 200, or in its head."""
+    value, asked = "Planted-5F3A9C27", []
+
+    def answer(method: str, path: str, body: bytes, handler: Any) -> Any:
+        asked.append(sent := handler.headers["X-Api-Key"])
+        return (200, f"no {sent}".encode()) if len(asked) % 2 else (200, b"{}", {"Content-Encoding": sent})
+
+    with rest_server(answer) as url:
+        endpoint = Endpoint(rest=url, path="/x", access=Access(Headers([("X-Api-Key", value)])))
+        pools = [TransportPool(endpoint, {"rest": client}) for _ in range(servers)]
+        pool = BalancedPool(pools, make_policy("round-robin", random.Random(1))) if servers > 1 else pools[0]
+        heard = list[str]()
+        driver = Driver(GOLDEN, workload(protocol="rest"), pool, lambda _, __, error: heard.append(str(error)))
+        while len(asked) < 2:
+            drive(driver, 0.25)
+        driver.close()
+    assert set(asked) == {value}
+    texts = {entry.text for entry in driver.failures.found()}
+    assert texts == set(heard)
+    assert {text.partition(" (")[0].partition(" '")[0] for text in texts} == {
+        "the answer is not JSON",
+        "the response has the content coding",
+    }
+    assert all("<redacted>" in text and "planted" not in text.lower() for text in texts)
 
 
 def test_other_transports_take_the_place_of_the_first() -> None:

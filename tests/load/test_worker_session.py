@@ -13,6 +13,7 @@ from bench.load.engine.worker_session import WorkerSession, start_message
 from bench.load.transports.endpoint import Endpoint
 from bench.results.blocks import OUTCOME_CODES, parse_block
 from bench.results.records import Outcome
+from bench.serving.errors import ServingError
 from bench.workload.arrivals import OpenLoop, parse_arrivals
 from bench.workload.workload import Workload
 from tests.support.toy_golden import toy_golden, write_model_dir
@@ -34,6 +35,9 @@ class Answering:
 class Pool:
     def make(self, protocol: str) -> Answering:
         return Answering()
+
+    def redacted(self, error: ServingError) -> ServingError:
+        return error
 
     def close(self) -> None:
         pass

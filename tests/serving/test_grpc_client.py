@@ -98,6 +98,14 @@ def test_status_and_metadata() -> None:
     assert metadata.signatures["score"].outputs["y"].shape is None
 
 
+def test_a_value_in_a_model_s_state_is_not_repeated() -> None:
+    status = messages.GetModelStatusResponse()
+    status.model_version_status.add(version=4, state=50).status.error_message = "planted-5f3a9c27 is not known"
+    access = Access(Headers([("X-Api-Key", "planted-5f3a9c27")]))
+    with grpc_server(lambda *_: status.SerializeToString()) as address, GrpcClient(address, access) as client:
+        assert client.status("bert", 5) == (VersionStatus(4, "END", "OK", "<redacted> is not known"),)
+
+
 def test_a_state_of_a_later_serving_and_signatures_that_cannot_be_read() -> None:
     status = messages.GetModelStatusResponse()
     status.model_version_status.add(version=4).state = 99

@@ -136,6 +136,10 @@ def test_a_server_s_text_is_shown_without_what_it_was_sent() -> None:
     assert HEADERS.redact('key q"\\ü-key') == "key <redacted>"
     assert HEADERS.redact_bytes('key q"\\ü-key'.encode()) == b"key <redacted>"
     assert Headers().redact_bytes(b"\xff") == b"\xff"
+    for ascii_only in (False, True):
+        text = json.dumps({"X-Key": 'q"\\ü-key'}, ensure_ascii=ascii_only)
+        assert HEADERS.redact(text) == '{"X-Key": "<redacted>"}'
+        assert HEADERS.redact_bytes(text.encode()) == b'{"X-Key": "<redacted>"}'
 
 
 @pytest.mark.parametrize(

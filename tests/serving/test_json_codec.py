@@ -159,8 +159,8 @@ def test_model_status() -> None:
     body = b"""{"model_version_status": [{"version": "123", "state": "AVAILABLE",
         "status": {"error_code": "OK", "error_message": ""}}]}"""
     assert json_codec.version_status(body) == (VersionStatus(123, "AVAILABLE"),)
-    endless = body.replace(b'"123"', b"Infinity")
-    for bad in (b"{}", b"[]", b'{"model_version_status": [{}]}', b'{"model_version_status": 3}', endless):
+    endless, numbered = body.replace(b'"123"', b"Infinity"), body.replace(b'"AVAILABLE"', b"30")
+    for bad in (b"{}", b"[]", b'{"model_version_status": [{}]}', b'{"model_version_status": 3}', endless, numbered):
         with pytest.raises(InvalidResponse):
             json_codec.version_status(bad)
 

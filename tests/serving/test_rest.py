@@ -1,10 +1,12 @@
 """The REST client against small servers; each failure becomes a ServingError."""
 
 import inspect
+import json
+import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +28,7 @@ from bench.serving.errors import (
     ServingError,
     Unavailable,
 )
-from bench.serving.headers import Headers
+from bench.serving.headers import Headers, read_headers
 from bench.serving.rest import RestClient, predict_path
 from bench.serving.types import PredictRequest
 from tests.support.programmed_servers import rest_server
@@ -217,6 +219,70 @@ def test_unknown_host_and_plain_server_behind_https() -> None:
         pytest.raises(ConnectFailed, match=r"no TLS connection .* \(wrong version number\); .*does it speak TLS"),
     ):
         client.status("bert", 2)
+
+
+PLANTED = ("planted-5f3a9c27", "planted-" + "5f3a" * 200, 'planted-5f3a"\\/ü')
+
+
+def access_with(value: str) -> Access:
+    return Access(read_headers([f"X-Api-Key:{value}"]))
+
+
+def shows_no_value(error: BaseException) -> None:
+    text = str(error)
+    assert "<redacted>" in text
+    assert not re.search("planted|5f3a", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("value", PLANTED)
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda value: f"X-Api-Key: {value} is not known here",
+        lambda value: json.dumps({"X-Api-Key": value}),
+        lambda value: json.dumps({"X-Api-Key": value}, ensure_ascii=False),
+    ],
+    ids=["text", "JSON", "JSON in UTF-8"],
+)
+@pytest.mark.parametrize("call", ["predict", "status", "metadata"])
+def test_a_value_in_an_answer_that_is_none_of_serving_is_not_repeated(
+    call: str, body: Callable[[str], str], value: str
+) -> None:
+    """A login page or an echo service answers with status 200 and what it was sent; only its beginning is shown."""
+    with (
+        rest_server(lambda *_: (200, body(value).encode())) as url,
+        RestClient(url, access_with(value)) as client,
+        pytest.raises(InvalidResponse) as caught,
+    ):
+        getattr(client, call)(REQUEST if call == "predict" else "bert", 5)
+    shows_no_value(caught.value)
+
+
+@pytest.mark.parametrize("value", ["planted-5f3a9c27", "Planted-5F3A,Planted-5F3A", "planted-" + "5f3a" * 200])
+def test_a_value_in_the_answer_s_head_is_not_repeated(value: str) -> None:
+    with (
+        rest_server(lambda *_: (200, b"{}", {"Content-Encoding": value})) as url,
+        RestClient(url, access_with(value)) as client,
+        pytest.raises(InvalidResponse, match="supported are deflate, gzip, x-gzip") as caught,
+    ):
+        client.predict(REQUEST, 5)
+    shows_no_value(caught.value)
+    with (
+        raw_server(lambda connection: connection.sendall(f"no {value}\r\n\r\n".encode())) as url,
+        RestClient(url, access_with(value)) as client,
+        pytest.raises(InvalidResponse) as caught,
+    ):
+        client.predict(REQUEST, 5)
+    shows_no_value(caught.value)
+
+
+def test_a_value_in_a_model_s_state_is_not_repeated() -> None:
+    body = STATUS.replace(b'""', b'"planted-5f3a9c27 is not known"').replace(b"AVAILABLE", b"END planted-5f3a9c27")
+    with rest_server(lambda *_: (200, body)) as url, RestClient(url, access_with("planted-5f3a9c27")) as client:
+        (found,) = client.status("bert", 5)
+    assert (found.state, found.error_message) == ("END <redacted>", "<redacted> is not known")
+    with rest_server(lambda *_: (200, STATUS)) as url, RestClient(url, access_with("AVAILABLE")) as client:
+        assert client.status("bert", 5)[0].state == "AVAILABLE", "what every server says is no secret"
 
 
 def foreign_exceptions() -> Iterator[Any]:

@@ -90,6 +90,7 @@ class Handling:
         checker: checks answers.
         recorder: takes a record of each request.
         listener: called for each request after it was recorded.
+        redact: takes the values of headers out of an error, before anyone sees it.
         traces: the requests' trace contexts; None for none.
         failures: counts the texts of the errors of failed requests.
     """
@@ -99,6 +100,7 @@ class Handling:
     checker: Checker
     recorder: Recorder
     listener: Listener
+    redact: Callable[[ServingError], ServingError]
     traces: TraceContexts | None = None
     failures: FailureTexts = field(default_factory=FailureTexts)
 
@@ -123,6 +125,7 @@ class Dispatcher:
         self._checker = handling.checker
         self._recorder = handling.recorder
         self._listener = handling.listener
+        self._redact = handling.redact
         self._traces = handling.traces
         self._failures = handling.failures
         self._limits = limits
@@ -302,6 +305,7 @@ class Dispatcher:
         ended = Ended(job.due, sent - epoch, done - epoch, outcome, kind, size, parse, version)
         self._recorder.add(job, ended)
         if error is not None:
+            error = self._redact(error)
             self._failures.add(outcome, one_line(error))
         self._listener(protocol, ended, error)
         # Its traceback holds this frame and so the answer, until cycles are looked for.

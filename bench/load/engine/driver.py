@@ -87,7 +87,14 @@ class Driver:
         """
         protocols = self.workload.protocols
         handling = Handling(
-            self.payloads, protocols, self._checker, self._recorder, self._listener, traces, self.failures
+            self.payloads,
+            protocols,
+            self._checker,
+            self._recorder,
+            self._listener,
+            self._transports.redacted,
+            traces,
+            self.failures,
         )
         return Dispatcher(jobs, handling, limits, pacer)
 

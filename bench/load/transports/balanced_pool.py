@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.load.transports.pool import Transport, TransportPool
+from bench.serving.errors import ServingError
 from bench.workload.balancing import Policy
 
 
@@ -47,6 +48,12 @@ class BalancedPool:
     def make(self, protocol: str) -> Transport:
         """A transport for one user."""
         return BalancedTransport([pool.make(protocol) for pool in self._pools], self._policy)
+
+    def redacted(self, error: ServingError) -> ServingError:
+        """The error of a request, without the values of the headers of any server."""
+        for pool in self._pools:
+            error = pool.redacted(error)
+        return error
 
     def close(self) -> None:
         """Closes what the pools share."""

@@ -15,6 +15,7 @@ from bench.core.extras import require
 from bench.load.transports.endpoint import Endpoint, ssl_context
 from bench.load.transports.grpc_h2 import GrpcH2
 from bench.load.transports.rest_gevent import RestGevent
+from bench.serving.errors import ServingError
 from bench.serving.grpc_status import no_answer_in_time
 from bench.serving.rest import RestClient
 from bench.serving.tls import client_context
@@ -93,6 +94,10 @@ class TransportPool:
             self._shared.append(GrpcH2(self._endpoint) if client == "fast" else _grpcio_channel(self._endpoint))
         self._made += 1
         return SharedTransport(self._shared[(self._made - 1) % self._endpoint.channels])
+
+    def redacted(self, error: ServingError) -> ServingError:
+        """The error of a request, without the values of the headers that it had."""
+        return error.without(self._endpoint.access.headers)
 
     def close(self) -> None:
         """Closes the shared connections."""

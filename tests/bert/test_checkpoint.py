@@ -18,7 +18,13 @@ from bench.bert.checkpoints.huggingface import to_google, to_hugging_face
 from bench.bert.checkpoints.prefix import PREFIX, find_prefix
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.checkpoints.types import Checkpoint
-from bench.bert.checkpoints.variables import HEAD_SCOPE, digest_model, fresh_variables, variable_shapes
+from bench.bert.checkpoints.variables import (
+    HEAD_SCOPE,
+    _changes_model,
+    digest_model,
+    fresh_variables,
+    variable_shapes,
+)
 from bench.bert.config import PRESETS
 from bench.core.errors import UsageError
 from tests.bert.conftest import small_config
@@ -256,3 +262,24 @@ def test_the_digest_tells_values_shapes_and_names_apart(checkpoint: Checkpoint) 
     assert digest_model(checkpoint.config, backwards) == checkpoint.digest
     with pytest.raises(UsageError, match="shape"):
         dataclasses.replace(checkpoint, variables={**checkpoint.variables, KERNEL: changed[KERNEL].T})
+
+
+class CountedShapes(dict[str, tuple[int, ...]]):
+    """Shapes that count how often a name was looked for."""
+
+    asked = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.asked += 1
+        return super().__contains__(name)
+
+
+def test_a_name_of_any_number_of_parts_is_looked_at_once() -> None:
+    """A name in a file of others may have a million."""
+    expected = CountedShapes(variable_shapes(small_config()))
+    deepest = max(expected, key=lambda name: name.count("/"))
+    names = {f"{deepest}{'/a' * 1000}": False, f"{deepest}_0{'/a' * 1000}": True, f"bert{'/a' * 1000}": True}
+    for name, changes in names.items():
+        expected.asked = 0
+        assert _changes_model(name, (4, 4), expected) is changes
+        assert expected.asked < 10

@@ -1,6 +1,7 @@
-"""What README.md shows, and what of an output does not change from run to run."""
+"""What README.md and other pages show, and what of an output does not change from run to run."""
 
 import re
+from pathlib import Path
 
 from tests.support.pages import ROOT, blocks
 
@@ -30,7 +31,7 @@ def skeleton(text: str) -> list[str]:
     return lines
 
 
-def shown(first_line: str) -> str:
-    """The text block of README.md that begins with `first_line`."""
-    (found,) = [block.text for block in blocks(README, "text") if block.text.startswith(first_line)]
+def shown(first_line: str, page: Path = README) -> str:
+    """The text block of a page that begins with `first_line`."""
+    (found,) = [block.text for block in blocks(page, "text") if block.text.startswith(first_line)]
     return found

@@ -4,6 +4,7 @@ A word after the fence's language says what a block needs: `slow` (minutes), `ne
 runs until Ctrl-C and is the server of this test; `wheel` blocks are run in empty environments by `tests/install`.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -147,6 +148,25 @@ def test_the_first_pages_activate_the_environment_before_its_commands(page: str)
     assert {"bertbench", "locust"} <= set(tools)
     first = min(tools.index("bertbench"), tools.index("locust"))
     assert [".", ".venv/bin/activate"] in commands[:first]
+
+
+def test_a_page_uses_no_checkpoint_before_it_trains_it_and_keeps_its_sentences() -> None:
+    """An export without `--sentences` replaces the golden sentences of a reader who has given some."""
+    trained: set[str] = set()
+    sentences: dict[str, str] = {}
+    commands = [words for block in blocks(ROOT / "docs/guide/own-bert.md", "sh") for words in block.commands()]
+    made = {words[words.index("--out") + 1] for words in commands if words[:2] == ["bertbench", "train"]}
+    exports = 0
+    for words in commands:
+        given = dict(itertools.pairwise(words))
+        if words[:2] == ["bertbench", "train"]:
+            trained.add(given["--out"])
+        if words[:2] == ["bertbench", "export"]:
+            exports += 1
+            assert given["--checkpoint"] not in made - trained
+            assert sentences.setdefault(given["--out"], given.get("--sentences", "")) == given.get("--sentences", "")
+    assert made
+    assert exports > 1
 
 
 def test_what_stays_is_known() -> None:

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.config.names import known_names
 from bench.load.selftest.null_server import null_server
 from bench.server.embedded.net.listeners import listen_tcp
 from bench.server.lifecycle import RunningServer
@@ -36,6 +38,22 @@ CALLS = {
     *("add_insecure_port", "add_secure_port", "WSGIServer", "StreamServer", "HTTPServer", "ThreadingHTTPServer"),
     *("make_server", "start_http_server", "start_wsgi_server"),
 }
+
+
+def test_what_the_page_on_security_says_opens_a_listener_exists() -> None:
+    """An option of a command or of Locust, or of the module that the cell names."""
+    (table,) = re.findall(r"\n\| what \| who reaches it .*?\n\n", (ROOT / "SECURITY.md").read_text(), re.DOTALL)
+    known = known_names()
+    options = {*known.locust, *known.scenarios}.union(*known.options.values())
+    named = 0
+    for row in table.strip().splitlines():
+        opens = row.split("|")[-2]
+        modules = re.findall(r"`python -m ([\w.]+)`", opens)
+        sources = "".join((ROOT / f"{module.replace('.', '/')}.py").read_text() for module in modules)
+        for option in re.findall(r"`--([\w-]+)", opens):
+            named += 1
+            assert f'"--{option}"' in sources if modules else option in options, row
+    assert named >= 6
 
 
 def calls(text: str) -> Iterator[str]:

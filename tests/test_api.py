@@ -303,18 +303,24 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
         api.read_sweep(tmp_path)
 
 
-def test_the_api_loads_neither_tensorflow_nor_locust_and_pandas_only_where_records_are_read() -> None:
+def test_the_api_loads_neither_tensorflow_nor_locust_and_pandas_only_for_frames() -> None:
     code = """
 import sys
 from bench import api
-loaded = set(sys.modules)
+print(*sys.modules)
 run = api.read_run("results/example/rest")
-run.summary(), run.frame()
-print(*loaded)
+run.summary()
+print(*sys.modules)
+run.frame()
 print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    first, last = (set(line.split()) for line in done.stdout.splitlines())
+    first, read, last = (set(line.split()) for line in done.stdout.splitlines())
     assert not first & {"tensorflow", "locust", "gevent", "pandas"}
     assert not last & {"tensorflow", "locust", "gevent", "matplotlib"}
+    assert "pandas" not in read
     assert "pandas" in last
+    page = (ROOT / "docs/reference/python-api.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"`bench\.api` loads (.*?);", page)
+    heavy = {"numpy", "scipy", "pyarrow", "matplotlib", "pandas", "gevent"}
+    assert set(re.split(r", | and ", named.lower())) == first & heavy

@@ -3,9 +3,13 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from bench.cli import COMMANDS
+from bench.config.names import known_names
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 120
@@ -69,6 +73,39 @@ def test_troubleshooting_quotes_what_is_said(message: str) -> None:
     sources = [path.read_text(encoding="utf-8") for path in [*(ROOT / "bench").rglob("*.py"), ROOT / "Makefile"]]
     # Literals that stand under one another are one text.
     assert message in re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+
+
+def test_the_page_on_installing_has_every_extra_of_users() -> None:
+    page = (ROOT / "docs/guide/install.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    # Of developers, and of the build of the images.
+    extras = set(project["optional-dependencies"]) - {"dev", "image"}
+    assert set(re.findall(r"^\| `bertbench\[(\w+)\]` \|", page, re.MULTILINE)) == extras
+
+
+def test_pages_and_messages_name_the_otava_that_is_locked() -> None:
+    (locked,) = re.findall(r"^(apache-otava==\S+)", (ROOT / "requirements/otava.txt").read_text(), re.MULTILINE)
+    for file in ("docs/guide/install.md", "bench/gate/history.py"):
+        named = re.findall(r"apache-otava==[\d.]*\d", (ROOT / file).read_text(encoding="utf-8"))
+        assert set(named) == {locked}, file
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page.startswith(("README.md", "docs/"))])
+def test_who_names_the_codes_of_signals_names_that_of_each(page: str) -> None:
+    # Paragraphs, and the rows of tables.
+    for text in re.split(r"\n\n|\n(?=\|)", (ROOT / page).read_text(encoding="utf-8")):
+        named = {code for code in ("129", "130", "143") if re.search(rf"(?<![\d.,]){code}(?![\d.,]*\d)", text)}
+        assert not {"130", "143"} <= named or "129" in named, text
+
+
+@pytest.mark.parametrize("option", ["grpc-host", "server-cgroup"])
+def test_an_option_of_some_commands_stands_with_their_names(option: str) -> None:
+    """The page begins with the commands that take the same options."""
+    page = (ROOT / "docs/guide/reaching-a-server.md").read_text(encoding="utf-8")
+    (paragraph,) = [text for text in page.split("\n\n") if f"--{option}" in text]
+    owners = {words.partition(" ")[0] for words in known_names().commands_with(option)}
+    assert {name for name in COMMANDS if f"`{name}`" in paragraph} == owners
+    assert ("Locust" in paragraph) == (option in known_names().scenarios)
 
 
 def fault_rows() -> list[str]:

@@ -1,4 +1,6 @@
-"""The gate's bars: simulated gates at the null, and live gates on the embedded server against itself and worse ones.
+"""The gate's bars: gates simulated at the null and at the smallest effect, live gates on the embedded server.
+
+Live candidates are the baseline itself, and worse ones.
 
     python -m benchmarks.bench_gate simulate [--gates 2000]
     python -m benchmarks.bench_gate live [--cases aa,slower-1.10] [--gates N] [--for 20m] [--results FILE]
@@ -69,6 +71,35 @@ CASES: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Miss:
+    """A candidate that is worse by exactly its smallest effect in one metric.
+
+    Args:
+        metric: which.
+        requests: of a run.
+        pairs: at most.
+        fail: chance that a request to the baseline, to the candidate fails.
+    """
+
+    metric: str
+    requests: int = 600
+    pairs: int = 40
+    fail: tuple[float, float] = (0.0, 0.0)
+
+
+MISSES: Final = (
+    Miss("p50"),
+    Miss("throughput"),
+    Miss("p99"),
+    Miss("errors", fail=(0.0, 0.005)),
+    Miss("errors", fail=(0.01, 0.015)),
+    # A server that answers 3.4 requests/s, for five minutes and for twelve.
+    Miss("errors", requests=20, pairs=23, fail=(0.0, 0.005)),
+    Miss("errors", requests=20, pairs=55, fail=(0.0, 0.005)),
+)
+
+
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="bench_gate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -80,7 +111,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "bench-gate.jsonl")
     args = parser.parse_args(words)
     if args.action == "simulate":
-        return simulate(args.gates or 2000)
+        gates = args.gates or 2000
+        return max(simulate(gates), simulate_misses(gates))
     cases = {name: CASES[name] for name in args.cases.split(",")}
     if args.action == "live":
         live(cases, args)
@@ -108,6 +140,29 @@ def simulate(gates: int) -> int:
             f"  {kind:<15} {alarms:>4} REGRESSION = {alarms / gates:.2%} [{low:.2%}, {high:.2%}], "
             f"{found[VerdictKind.PASS]} PASS, {found[VerdictKind.INCONCLUSIVE]} INCONCLUSIVE, "
             f"{(time.process_time() - start) / gates * 1e3:.0f} ms a gate",
+            flush=True,
+        )
+    return int(missed)
+
+
+def simulate_misses(gates: int) -> int:
+    """Candidates worse by one smallest effect that pass; at most `Plan.miss` may."""
+    plan, missed = default_plan(), False
+    print(f"{gates} gates each, one metric worse by its smallest effect; bound {plan.miss:.0%}")
+    for index, case in enumerate(MISSES):
+        rng = np.random.default_rng([gates, index])
+        effects = {} if case.metric == "errors" else {case.metric: plan.min_effects[case.metric]}
+        found = Counter(
+            run_gate(plan, pairs("plain", rng, case.pairs, 0.01, effects, case.requests, case.fail), case.pairs)[0].kind
+            for _ in range(gates)
+        )
+        low, high = proportion_bounds(found[VerdictKind.PASS], gates)
+        missed |= low > plan.miss
+        failing = f", {case.fail[0]:.1%} and {case.fail[1]:.1%} fail" if any(case.fail) else ""
+        print(
+            f"  {case.metric:<10} {case.requests:>3} requests a run, up to {case.pairs} pairs{failing}: "
+            f"{found[VerdictKind.PASS]} PASS = {found[VerdictKind.PASS] / gates:.2%} [{low:.2%}, {high:.2%}], "
+            f"{found[VerdictKind.REGRESSION]} REGRESSION, {found[VerdictKind.INCONCLUSIVE]} INCONCLUSIVE",
             flush=True,
         )
     return int(missed)

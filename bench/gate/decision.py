@@ -32,10 +32,18 @@ from bench.gate.early_verdicts import (
     unusable_reason,
     wrong_answers,
 )
+from bench.gate.error_share import ErrorCounts, in_bursts, sequential_excess
 from bench.gate.restarts import RestartPolicy
 from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
-from bench.gate.types import Failure, GateMetric, Pair, Plan, State, Verdict, VerdictKind
-from bench.gate.verdicts import describe_effect, evaluated_metrics, format_min_effect, verdict, without_bound
+from bench.gate.types import ERRORS, Failure, GateMetric, Pair, Plan, State, Verdict, VerdictKind
+from bench.gate.verdicts import (
+    describe_effect,
+    evaluated_metrics,
+    format_min_effect,
+    unclear_reason,
+    verdict,
+    without_bound,
+)
 
 
 class Gate:
@@ -156,7 +164,7 @@ class Gate:
             return self._raise_alarm(raised, metrics, final)
         unpassed = unpassed_metrics(self._plan, metrics, self._valid, self._looks, final)
         missing = [name for name in self._plan.required if name not in {metric.name for metric in metrics}]
-        bursts = "" if unpassed or missing else error_bursts(self._plan, self._valid)
+        bursts = error_bursts(self._plan, self._valid) if (final or not unpassed) and not missing else ""
         if not (unpassed or missing or bursts) and (final or self._has_min_checked()):
             return self._verdict(VerdictKind.PASS, "no metric is worse by the smallest effect that matters", metrics)
         if not final:
@@ -164,7 +172,7 @@ class Gate:
         if missing:
             reason = f"{', '.join(missing)} could not be measured: too few requests in a run; use longer runs"
         elif unpassed:
-            reason = self._too_noisy(unpassed)
+            reason = self._unpassed_reason(unpassed, bursts)
         else:
             reason = bursts
         return self._verdict(VerdictKind.INCONCLUSIVE, reason, metrics, unpassed)
@@ -204,14 +212,22 @@ class Gate:
         checks = [pair.candidate.checked for pair in self._pairs]
         return not any(checks) or sum(checks) >= self._plan.min_checked
 
-    def _too_noisy(self, unpassed: Sequence[str]) -> str:
+    def _unpassed_reason(self, unpassed: Sequence[str], bursts: str) -> str:
+        """Why metrics have not passed by the last look: too few requests for the error share, too much noise."""
+        few, effects = "", self._plan.min_effects
+        if ERRORS in unpassed:
+            bound = sequential_excess(self._plan, self._valid, self._looks, final=True)
+            counts = ErrorCounts.of_pairs(self._valid)
+            few = counts.not_excluded(bound, effects[ERRORS], "give more --max-time")
+            few = bursts if bursts and (not few or in_bursts(self._valid)) else few
         results = verdict(self._plan, VerdictKind.INCONCLUSIVE, "", self._valid, {}).metrics
-        parts = [
+        noisy = [
             f"{describe_effect(result)}, smallest effect {format_min_effect(result)}"
             for result in results
-            if result.metric.name in unpassed
+            if result.metric.name in unpassed and not (few and result.metric.name == ERRORS)
         ]
-        return f"too noisy: {'; '.join(parts)}; give more --max-time, a larger --min-effect or a quieter machine"
+        cure = "give more --max-time, a larger --min-effect or a quieter machine"
+        return unclear_reason(noisy, cure, few)
 
     def _named(self, names: Sequence[str]) -> str:
         results = verdict(self._plan, VerdictKind.REGRESSION, "", self._valid, {}).metrics

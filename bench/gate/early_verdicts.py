@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from bench.core.units import format_seconds, pluralize
+from bench.gate.error_share import ErrorCounts, in_bursts
 from bench.gate.types import ARMS, ERRORS, WRONG_ANSWERS, Failure, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.gate.verdicts import evaluated_metrics, unknown_process, verdict, without_bound
 from bench.stats.proportion import fisher_greater
@@ -97,15 +98,15 @@ def unusable_reason(plan: Plan, pairs: Sequence[Pair], final: bool) -> str:
 
 
 def error_bursts(plan: Plan, pairs: Sequence[Pair]) -> str:
-    """Why failures forbid a PASS without a REGRESSION: many, but in few of the valid pairs; else ""."""
-    hits, size, other_hits, other_size = (
-        sum(getattr(pair.arm(arm), name) for pair in pairs) for arm in reversed(ARMS) for name in ("failed", "requests")
-    )
+    """Why more failures than the baseline has forbid a PASS without a REGRESSION; "" if they do not."""
+    counts = ErrorCounts.of_pairs(pairs)
+    (other_hits, other_size), (hits, size) = counts.baseline, counts.candidate
     if ERRORS not in plan.min_effects or fisher_greater(hits, size, other_hits, other_size) > plan.confirm:
         return ""
     if hits / size - other_hits / other_size <= plan.min_effects[ERRORS] / 2:
         return ""
-    return f"errors: {hits} of {size} requests to the candidate failed, in bursts; run it again"
+    how = "in bursts; run it again" if in_bursts(pairs) else "more than to the baseline; give more --max-time"
+    return f"errors: {hits} of {size} requests to the candidate failed, {how}"
 
 
 def failure_verdict(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.core.types import Floats
-from bench.gate.types import GateMetric, Pair, Plan
+from bench.gate.error_share import sequential_excess
+from bench.gate.types import ERRORS, GateMetric, Pair, Plan
 from bench.gate.verdicts import worsenings
 from bench.stats.holm import remaining_weights
 from bench.stats.sign_flip import sequential_sign_flip
@@ -94,7 +95,10 @@ def also_worse(plan: Plan, metrics: Sequence[GateMetric], pairs: Sequence[Pair])
 def unpassed_metrics(
     plan: Plan, metrics: Sequence[GateMetric], pairs: Sequence[Pair], looks: Sequence[int], final: bool
 ) -> list[str]:
-    """Metrics that may still be worse by a smallest effect."""
+    """Metrics that may still be worse by a smallest effect.
+
+    The error share also needs enough requests, see `bench.gate.error_share`.
+    """
     if not metrics or len(pairs) < plan.first_look:
         return [metric.name for metric in metrics] or ["every metric"]
     spent = 1 - (1 - plan.spent_per_look) ** np.arange(1, len(looks) + 1)
@@ -103,11 +107,15 @@ def unpassed_metrics(
     spending = np.repeat((spent * plan.miss)[:, np.newaxis], len(metrics), axis=1)
     found = sequential_sign_flip(-_margins(plan, metrics, pairs, half=False), looks, spending)
     # As with alarms, an earlier crossing counts only if the present data still support it.
-    return [
+    unpassed = {
         metric.name
         for metric, look, p in zip(metrics, found.crossed, found.p, strict=True)
         if look is None or p > plan.miss
-    ]
+    }
+    names = [metric.name for metric in metrics]
+    if ERRORS in names and sequential_excess(plan, pairs, looks, final) > plan.min_effects[ERRORS]:
+        unpassed.add(ERRORS)
+    return [name for name in names if name in unpassed]
 
 
 def _margins(plan: Plan, metrics: Sequence[GateMetric], pairs: Sequence[Pair], half: bool) -> Floats:

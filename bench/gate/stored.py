@@ -28,9 +28,10 @@ from bench.gate.early_verdicts import (
     wrong_answers_reason,
     wrong_baseline_warnings,
 )
+from bench.gate.error_share import ErrorCounts
 from bench.gate.metrics import stored_run_metrics, stored_warmup_metrics
 from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
-from bench.gate.verdicts import Effect, describe_effect, metric_results, totals, without_bound
+from bench.gate.verdicts import Effect, describe_effect, metric_results, totals, unclear_reason, without_bound
 from bench.results.manifest import RunManifest
 from bench.stats.between_runs import change_between_runs
 from bench.stats.holm import holm
@@ -223,12 +224,22 @@ def _states(
     ]
     worse = holm(alarms, shares(metrics, (len(baseline), len(candidate)))) if metrics else ()
     fine = [larger(-after, -before, -margin) for margin, (before, after) in zip(margins, pairs, strict=True)]
+    few = _few_requests(plan, baseline, candidate)
     states = {}
     for metric, bad, good in zip(metrics, worse, fine, strict=True):
-        passed = State.PASSED if good <= plan.miss else State.UNCLEAR
+        passed = good <= plan.miss and not (few and metric.name == ERRORS)
         # A share may be just what the smallest p-value needs.
-        states[metric.name] = State.REGRESSION if bad <= ALPHA * (1 + 1e-9) else passed
+        regressed = bad <= ALPHA * (1 + 1e-9)
+        states[metric.name] = State.REGRESSION if regressed else State.PASSED if passed else State.UNCLEAR
     return states
+
+
+def _few_requests(plan: Plan, baseline: Sequence[RunMetrics], candidate: Sequence[RunMetrics]) -> str:
+    """What so many requests cannot exclude of the error share; "" if they exclude its smallest effect, or need not."""
+    if ERRORS not in plan.min_effects:
+        return ""
+    counts = ErrorCounts.of_runs(baseline, candidate)
+    return counts.not_excluded(counts.excess(plan.miss), plan.min_effects[ERRORS], "add runs, or make longer ones")
 
 
 def _evaluate(
@@ -257,7 +268,10 @@ def _evaluate(
     elif few:
         reason = f"{few}, or give fewer --metrics"
     else:
-        reason = f"too noisy: {'; '.join(effects[name] for name in unclear)}; add runs, or give a larger --min-effect"
+        # Not the noise but the number of requests may be why the error share is unclear.
+        requests = _few_requests(plan, baseline, candidate) if ERRORS in unclear else ""
+        noisy = [effects[name] for name in unclear if not (requests and name == ERRORS)]
+        reason = unclear_reason(noisy, "add runs, or give a larger --min-effect", requests)
     return replace(found, reason=reason)
 
 
@@ -295,6 +309,8 @@ def _effect(metric: GateMetric, baseline: Sequence[RunMetrics], candidate: Seque
     before, after = (_scaled(metric, side) for side in (baseline, candidate))
     middle = float(before.mean() + after.mean()) / 2
     change = change_between_runs(metric.name, before.tolist(), after.tolist(), log=False)
+    if metric.absolute:
+        change = ErrorCounts.of_runs(baseline, candidate).widened(change)
     return Effect(change, -middle if metric.higher_is_better else middle)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.core.types import Floats
 from bench.core.units import format_change, format_estimate, format_number
+from bench.gate.error_share import ErrorCounts
 from bench.gate.types import ARMS, Counts, GateMetric, MetricResult, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.stats.between_runs import mean_of_runs
 from bench.stats.estimate import Estimate
@@ -108,7 +109,7 @@ def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
     """The effect on each metric that at least one pair has.
 
     For ratios, the Hodges-Lehmann estimate of the pairs' logarithms, which belongs to the signed-rank test; for shares,
-    which are 0 in most runs, the mean.
+    which are 0 in most runs, the mean, with an interval that is at least as wide as the exact one of the requests.
     """
     found = {}
     for metric in plan.metrics:
@@ -119,7 +120,8 @@ def pair_effects(plan: Plan, pairs: Sequence[Pair]) -> dict[str, Effect]:
         arms = ([pair.arm(arm).values.get(metric.name, np.nan) for pair in pairs] for arm in ARMS)
         middles = np.mean([metric.scaled(np.array(arm)[present]) for arm in arms], axis=0)
         if metric.absolute:
-            worsening, middle = mean_of_runs(metric.name, values[present].tolist(), log=False), float(middles.mean())
+            mean = mean_of_runs(metric.name, values[present].tolist(), log=False)
+            worsening, middle = ErrorCounts.of_pairs(pairs).widened(mean), float(middles.mean())
         else:
             worsening, middle = hodges_lehmann(metric.name, values[present]), float(np.median(middles))
         found[metric.name] = Effect(worsening, middle)
@@ -185,6 +187,17 @@ def describe_effect(result: MetricResult) -> str:
     if change is None:
         return result.metric.label
     return f"{result.metric.label} {format_estimate(change, lo, hi, partial(format_effect, result))}"
+
+
+def unclear_reason(noisy: Sequence[str], cure: str, requests: str) -> str:
+    """Why metrics are neither shown to be worse nor to be fine.
+
+    Args:
+        noisy: those whose noise is why, with their effects.
+        cure: against noise.
+        requests: that there are too few requests for the error share, with the cure; "" if that is not why.
+    """
+    return "; ".join(filter(None, (f"too noisy: {'; '.join(noisy)}; {cure}" if noisy else "", requests)))
 
 
 def effect_changes(result: MetricResult) -> tuple[float | None, float | None, float | None]:

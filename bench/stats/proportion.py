@@ -1,8 +1,14 @@
 """Proportions of requests (failed, wrong, dropped): intervals for rare and for correlated events, and a comparison."""
 
+from typing import Final
+
 from bench.stats.correlation import FEW_TIMES, Series, few_times_warning, mean_error
 from bench.stats.distributions import beta_quantile, normal_quantile, student_quantile
 from bench.stats.estimate import Estimate
+
+_OTHER_SHARE: Final = 0.1
+"""Share of the error rate of a difference for the bound of the proportion that is subtracted: where it has no hit, that
+bound is 0 whatever its share."""
 
 
 def proportion_interval(metric: str, hits: Series, confidence: float = 0.95) -> Estimate:
@@ -52,6 +58,32 @@ def proportion_bounds(hits: int, size: int, confidence: float = 0.95) -> tuple[f
 def upper_bound(hits: int, size: int, confidence: float = 0.95) -> float:
     """Exact one-sided upper bound of the proportion."""
     return proportion_bounds(hits, size, 2 * confidence - 1)[1]
+
+
+def excess_bound(hits: int, size: int, other_hits: int, other_size: int, error: float) -> float:
+    """Exact upper bound of how much larger the first proportion is, too low with a probability of at most `error`.
+
+    The upper bound of the first less the lower bound of the other, which divide `error` (Bonferroni): it holds whatever
+    the other proportion is. Both samples are of independent values.
+
+    Args:
+        hits: of the first sample.
+        size: of the first sample; without a value its proportion may be 1.
+        other_hits: of the other sample.
+        other_size: of the other sample; without a value its proportion may be 0.
+        error: above 0, at most 0.5.
+    """
+    lower = proportion_bounds(other_hits, other_size, 1 - 2 * _OTHER_SHARE * error)[0]
+    return upper_bound(hits, size, 1 - (1 - _OTHER_SHARE) * error) - lower
+
+
+def difference_bounds(
+    hits: int, size: int, other_hits: int, other_size: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Exact two-sided interval of the first proportion less the other, of independent values; see `excess_bound`."""
+    tail = (1 - confidence) / 2
+    low, high = (other_hits, other_size, hits, size), (hits, size, other_hits, other_size)
+    return -excess_bound(*low, tail), excess_bound(*high, tail)
 
 
 def fisher_greater(hits: int, size: int, other_hits: int, other_size: int) -> float:

@@ -92,7 +92,8 @@ class Validity:
 
 def check_validity(run: Run, measured: Measured) -> Validity:
     """Checks `run`, whose records are `measured`."""
-    checks = [_ended(run), _accounted(run, measured), _answered(measured), _lacked(run)]
+    # What the load generator lacked first: it may be why none was answered.
+    checks = [_ended(run), _accounted(run, measured), _lacked(run), _answered(measured)]
     if measured.due.size and measured.seconds > 0:
         ok = measured.ok
         latency = measured.done[ok] - measured.due[ok]

@@ -30,7 +30,7 @@ from bench.gate.early_verdicts import (
 )
 from bench.gate.error_share import ErrorCounts
 from bench.gate.metrics import stored_run_metrics, stored_warmup_metrics
-from bench.gate.types import ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
+from bench.gate.types import ARMS, ERRORS, GateMetric, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.gate.verdicts import Effect, describe_effect, metric_results, totals, unclear_reason, without_bound
 from bench.results.manifest import RunManifest
 from bench.stats.between_runs import change_between_runs
@@ -61,10 +61,10 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
         if not runs:
             return _without(plan, f"the {name} has no run; give a folder of runs")
     sets = {name: [stored_run_metrics(run) for run in runs] for name, runs in analyses.items()}
-    if failed := _failed(plan, sets, analyses):
-        return failed
     if found := _differences(baseline, candidate):
         return _without(plan, f"the runs cannot be compared: {found}; make both sets on one machine under one load")
+    if failed := _failed(plan, sets, analyses):
+        return failed
     if wrong := _wrong_answers(plan, sets, analyses):
         return wrong
     for name, found_runs in sets.items():
@@ -182,13 +182,20 @@ def _behind(analyses: Mapping[str, Sequence[Analysis]]) -> str:
 def _failed(
     plan: Plan, sets: Mapping[str, list[RunMetrics]], analyses: Mapping[str, Sequence[Analysis]]
 ) -> Verdict | None:
-    """The verdict where a whole run has no good answer, or most requests to the candidate failed."""
+    """The verdict where a whole run has no good answer, or most requests to the candidate failed.
+
+    Runs whose load generator lacked something say nothing of the server.
+    """
+    shown = {
+        name: [(run.run.name, metrics) for run, metrics in zip(runs, sets[name], strict=True) if not run.run.file.lacks]
+        for name, runs in analyses.items()
+    }
     failures = {}
-    for name, runs in analyses.items():
+    for name, runs_of in shown.items():
         # Wrong answers of the candidate have a verdict of their own.
         found = {
-            run.run.name: metrics
-            for run, metrics in zip(runs, sets[name], strict=True)
+            run: metrics
+            for run, metrics in runs_of
             if metrics.requests and not metrics.good and (metrics.failed or name == "baseline")
         }
         if found:
@@ -197,7 +204,9 @@ def _failed(
     if failures:
         found_verdict = failure_verdict(plan, failures)
         return replace(found_verdict, **totals(sets["baseline"], sets["candidate"]))
-    reason = errors_reason(sets["baseline"], sets["candidate"]) if ERRORS in plan.min_effects else ""
+    if ERRORS not in plan.min_effects or not all(shown.values()):
+        return None
+    reason = errors_reason(*([metrics for _, metrics in shown[name]] for name in ARMS))
     if not reason:
         return None
     return without_bound(_verdict(plan, VerdictKind.REGRESSION, reason, sets["baseline"], sets["candidate"], {}))

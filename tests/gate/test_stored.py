@@ -13,6 +13,7 @@ from bench.gate.report.text import gate_markdown, gate_table, stored_counts, ver
 from bench.gate.stored import ALPHA, MIN_RUNS, decide_stored, enough_runs, larger, runs_needed, shares, smallest_p
 from bench.gate.types import METRICS, GateReport, State, Verdict, VerdictKind, default_plan, restricted
 from bench.results.records import Outcome
+from bench.serving.errors import Lack
 from bench.stats.holm import holm
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, exponential, simulate, write_run
 
@@ -154,6 +155,34 @@ def test_other_loads_are_inconclusive_and_the_field_is_named(baseline: list[Anal
     found = decide_stored(PLAN, baseline, [other] * 6)
     assert found.kind is VerdictKind.INCONCLUSIVE
     assert "workload.sentences: 1 against 4" in found.reason
+
+
+def test_other_loads_are_inconclusive_even_where_requests_fail(baseline: list[Analysis], tmp_path: Path) -> None:
+    """Twice the rate may be what they fail of."""
+    failing = []
+    for seed in range(90, 95):
+        workload = replace(WORKLOAD, seed=seed, duration=15.0, warmup=1.0)
+        requests = simulate("constant:rate=120", workload, exponential(0.003))
+        requests.outcome = [Outcome.TIMEOUT] * requests.due.size
+        failing.append(analyse(write_run(tmp_path, requests, "constant:rate=120", workload, slug=f"run-{seed}")))
+    for sides in ((baseline, failing), (failing, baseline)):
+        found = decide_stored(PLAN, *sides)
+        assert found.kind is VerdictKind.INCONCLUSIVE
+        assert "the runs cannot be compared: " in found.reason
+        assert "constant:rate=120" in found.reason
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_what_the_load_generator_lacked_is_no_regression(baseline: list[Analysis], tmp_path: Path, every: int) -> None:
+    """Requests that fail for lack of open files say nothing of the server; `ulimit -n` is no field of a run."""
+    starved = runs(tmp_path / "starved", 6, seed=50, outcome=Outcome.UNAVAILABLE, every=every, lacks={Lack.FILES: 400})
+    for sides in ((baseline, starved), (starved, baseline)):
+        found = decide_stored(PLAN, *sides)
+        assert found.kind is VerdictKind.INCONCLUSIVE
+        assert "not the server but the load generator was the limit" in found.reason
+    # A run that lacked nothing is enough, as before.
+    dead = runs(tmp_path / "dead", 1, seed=80, outcome=Outcome.UNAVAILABLE)
+    assert decide_stored(PLAN, baseline, [*starved, *dead]).kind is VerdictKind.REGRESSION
 
 
 @pytest.mark.parametrize("model", [{"model_digest": "sha256:2"}, {"precision": "bfloat16"}])

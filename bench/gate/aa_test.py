@@ -10,7 +10,7 @@ import numpy as np
 from bench.core import interrupts
 from bench.core.errors import InconclusiveError, TargetError
 from bench.core.seeds import Stream, generator
-from bench.gate.aa_test_store import AATestResult
+from bench.gate.aa_test_store import SLOWER, AATestResult
 from bench.gate.decision import Gate
 from bench.gate.live_gate import LiveGate
 from bench.gate.spec import GateSpec
@@ -24,8 +24,6 @@ FALSE: Final = 0.05
 """...and if no more gates than this call REGRESSION without it."""
 TRIALS: Final = 60
 _BLOCK: Final = 5
-
-_SLOWER: Final = {"p50": 1, "p95": 1, "p99": 1, "throughput": -1}
 
 
 class AATest:
@@ -157,6 +155,6 @@ def resampled(
 
 def _slowed(run: RunMetrics, effect: float) -> RunMetrics:
     values: Mapping[str, float] = {
-        name: value * (1 + effect) ** _SLOWER.get(name, 0) for name, value in run.values.items()
+        name: value * (1 + effect) ** SLOWER.get(name, 0) for name, value in run.values.items()
     }
     return replace(run, values=values)

@@ -1,5 +1,6 @@
 import argparse
 import io
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from bench.bert.text.sentence import EncodedSentence
 from bench.cli import main
 from bench.cli.parser import Parser
 from bench.core.errors import UsageError
-from bench.gate.aa_test_store import AATestResult, load_key, store_aa_test
+from bench.gate.aa_test_store import AATestResult, known_aa_test, load_key, store_aa_test
 from bench.gate.cli.arguments.gate import add_arguments, live_options
 from bench.gate.cli.arguments.options import read_plan_options
 from bench.gate.spec import GateSpec, Variant
@@ -269,6 +270,71 @@ def test_a_calibration_is_for_one_precision(model: str, tmp_path: Path) -> None:
     reduced = write_model_dir(tmp_path / "reduced", replace(toy_golden(), precision="bfloat16"))
     sides = [Variant("model", parse_target("embedded"), folder) for folder in (Path(model), reduced)]
     assert len({load_key(GateSpec(baseline=side, candidate=side)) for side in sides}) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        # The smallest effect of 3 % is that of the median, and four times as large for p99.
+        (("--min-effect", "5%", "--metrics", "errors"), ""),
+        (("--min-effect", "1%", "--metrics", "cpu,memory,errors"), ""),
+        (("--min-effect", "3%", "--metrics", "p99"), ""),
+        (("--min-effect", "2%", "--metrics", "p99"), "--min-effect p99=8% is below the smallest effect of 12 %"),
+        (("--min-effect", "p95=5%", "--metrics", "p95,throughput"), "p95=5% is below the smallest effect of 6 %"),
+        (("--min-effect", "2%"), "--min-effect 2% is below the smallest effect of 3 % that this machine shows in 5"),
+    ],
+)
+def test_a_calibration_is_held_against_what_it_has_measured(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    """It slows latencies and throughput, by effects on the scale of the median."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    variant = Variant("model", parse_target("embedded"), Path(model))
+    found = AATestResult(20, 0, 0, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
+    given = read_plan_options(options(*words))
+    spec = GateSpec(baseline=variant, candidate=variant, **given)
+    store_aa_test(load_key(spec), found)
+    if not said:
+        assert known_aa_test(spec) == found
+        return
+    with pytest.raises(UsageError, match=re.escape(said)):
+        known_aa_test(spec)
+
+
+def test_a_calibration_that_found_nothing_refuses_nothing_that_it_did_not_measure(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    variant = Variant("model", parse_target("embedded"), Path(model))
+    nothing = AATestResult(20, 0, 0, 300.0, None, 2.5, "2026-01-31T12:00:00Z")
+    spec = GateSpec(baseline=variant, candidate=variant, metrics=("errors", "memory"))
+    store_aa_test(load_key(spec), nothing)
+    assert known_aa_test(spec) == nothing
+    with pytest.raises(UsageError, match="none was found"):
+        known_aa_test(replace(spec, metrics=("errors", "p95")))
+
+
+def test_a_calibration_is_for_one_kind_of_server_its_flags_and_one_signature(model: str) -> None:
+    """A gate named false alarms that were measured on another server, which restarts at other times."""
+
+    def key(target: str, *flags: str, **spec: Any) -> str:
+        variant = Variant(target, parse_target(target), Path(model), flags)
+        return load_key(GateSpec(baseline=variant, candidate=variant, **spec))
+
+    same = key("embedded")
+    others = [
+        key("embedded", signature="serving_default"),
+        key("embedded", "--enable_batching=true"),
+        key("docker:cpu"),
+        key("docker:cpu,cpus=2"),
+        key("docker:gpu"),
+        key("binary:/a"),
+        key("grpc://127.0.0.1:8500"),
+    ]
+    assert len({same, *others}) == 1 + len(others)
+    # Where it lies is no other server: ports and paths are those of a day.
+    assert key("binary:/a") == key("binary:/b")
+    assert key("grpc://127.0.0.1:8500") == key("grpc://127.0.0.1:8600")
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,13 @@ from bench.gate.early_verdicts import (
     silent_arms,
     unusable_reason,
     wrong_answers,
+    wrong_baseline_reason,
+    wrong_baseline_warnings,
 )
 from bench.gate.error_share import ErrorCounts, in_bursts, sequential_excess
 from bench.gate.restarts import RestartPolicy
 from bench.gate.sequential_tests import Alarm, also_worse, confirmed_by, raised_alarms, unpassed_metrics
-from bench.gate.types import ERRORS, Failure, GateMetric, Pair, Plan, State, Verdict, VerdictKind
+from bench.gate.types import ERRORS, Failure, GateMetric, Pair, Plan, RunMetrics, State, Verdict, VerdictKind
 from bench.gate.verdicts import (
     describe_effect,
     evaluated_metrics,
@@ -166,6 +168,8 @@ class Gate:
         missing = [name for name in self._plan.required if name not in {metric.name for metric in metrics}]
         bursts = error_bursts(self._plan, self._valid) if (final or not unpassed) and not missing else ""
         if not (unpassed or missing or bursts) and (final or self._has_min_checked()):
+            if wrong := wrong_baseline_reason(self._baseline_runs()):
+                return self._verdict(VerdictKind.INCONCLUSIVE, wrong, metrics)
             return self._verdict(VerdictKind.PASS, "no metric is worse by the smallest effect that matters", metrics)
         if not final:
             return None
@@ -212,6 +216,10 @@ class Gate:
         checks = [pair.candidate.checked for pair in self._pairs]
         return not any(checks) or sum(checks) >= self._plan.min_checked
 
+    def _baseline_runs(self) -> list[RunMetrics]:
+        """All of the baseline's, those outside the pairs too."""
+        return [pair.baseline for pair in (*self._pairs, *self._probes)]
+
     def _unpassed_reason(self, unpassed: Sequence[str], bursts: str) -> str:
         """Why metrics have not passed by the last look: too few requests for the error share, too much noise."""
         few, effects = "", self._plan.min_effects
@@ -249,7 +257,7 @@ class Gate:
         if kind is VerdictKind.INCONCLUSIVE:
             states |= {metric.name: State.PASSED for metric in metrics if unclear and metric.name not in unclear}
         states |= dict.fromkeys(self._confirmed, State.REGRESSION)
-        notes = list(warnings)
+        notes = [*warnings, *wrong_baseline_warnings(self._baseline_runs())]
         if self._refuted and kind is not VerdictKind.REGRESSION:
             notes.append(f"fresh pairs did not confirm an alarm of {', '.join(self._refuted)}")
         return verdict(self._plan, kind, reason, self._pairs, states, notes)

@@ -65,12 +65,21 @@ def wrong_answers(plan: Plan, pairs: Sequence[Pair], probes: Sequence[Pair] = ()
     return without_bound(verdict(plan, VerdictKind.REGRESSION, reason, pairs, states, warnings, probes))
 
 
-def wrong_answers_reason(runs: Sequence[RunMetrics]) -> str:
-    """How many answers of the candidate's runs are wrong; "" if none is."""
+def wrong_answers_reason(runs: Sequence[RunMetrics], arm: str = "candidate") -> str:
+    """How many answers of an arm's runs are wrong; "" if none is."""
     wrong, checked = (sum(getattr(run, name) for run in runs) for name in ("wrong", "checked"))
     if not wrong:
         return ""
-    return f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the candidate differ from the Estimator's"
+    return f"{WRONG_ANSWERS}: {wrong} of {checked} checked answers of the {arm} differ from the Estimator's"
+
+
+def wrong_baseline_reason(runs: Sequence[RunMetrics]) -> str:
+    """Why there is no PASS against the baseline if answers of its runs are wrong; "" if none is.
+
+    Its figures are those of its right answers: a throughput that is too low hides a candidate that is slower.
+    """
+    reason = wrong_answers_reason(runs, "baseline")
+    return f"{reason}, so that it is no measure; give one that answers right" if reason else ""
 
 
 def wrong_baseline_warnings(runs: Sequence[RunMetrics]) -> list[str]:

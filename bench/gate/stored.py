@@ -26,6 +26,7 @@ from bench.gate.early_verdicts import (
     failure_verdict,
     no_good_answer,
     wrong_answers_reason,
+    wrong_baseline_reason,
     wrong_baseline_warnings,
 )
 from bench.gate.error_share import ErrorCounts
@@ -87,8 +88,19 @@ def decide_stored(plan: Plan, baseline: Sequence[Analysis], candidate: Sequence[
     for name, runs in analyses.items():
         if count := sum(run.validity.overloaded for run in runs):
             warnings.append(f"the {name} fell behind the rate in {count} of {pluralize(len(runs), 'run')}, which count")
-    warnings += wrong_baseline_warnings([*sets["baseline"], *map(stored_warmup_metrics, baseline)])
-    return _evaluate(plan, used[0], used[1], warnings)
+    every = [*sets["baseline"], *map(stored_warmup_metrics, baseline)]
+    warnings += wrong_baseline_warnings(every)
+    return _against(wrong_baseline_reason(every), _evaluate(plan, used[0], used[1], warnings))
+
+
+def _against(wrong_baseline: str, found: Verdict) -> Verdict:
+    """The verdict, which is no PASS if the baseline gives wrong answers."""
+    if not wrong_baseline or found.kind is not VerdictKind.PASS:
+        return found
+    metrics = [
+        replace(result, state=State.UNCLEAR) if result.state is State.PASSED else result for result in found.metrics
+    ]
+    return replace(found, kind=VerdictKind.INCONCLUSIVE, reason=wrong_baseline, metrics=tuple(metrics))
 
 
 def _invalid(runs: Sequence[Analysis]) -> list[str]:

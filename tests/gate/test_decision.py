@@ -123,6 +123,37 @@ def test_wrong_answers_on_both_sides_point_at_the_golden_file() -> None:
     assert "golden file" in found.warnings[0]
 
 
+@pytest.mark.parametrize("slow", [0.0, 0.3])
+def test_a_baseline_with_wrong_answers_is_no_measure(slow: float) -> None:
+    """Its throughput counts right answers only: a candidate that is as slow as it has wrong ones seems equal."""
+
+    def stream() -> Iterator[Pair]:
+        for pair in pairs("plain", np.random.default_rng(1), 60, 0.01, slower(slow)):
+            yield replace(pair, baseline=replace(pair.baseline, wrong=2))
+
+    found, taken = run_gate(PLAN, stream(), 60)
+    assert "the baseline gives wrong answers" in " ".join(found.warnings)
+    assert taken < 60
+    if slow:
+        assert found.kind is VerdictKind.REGRESSION
+        return
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    wrong, checked = 2 * taken, 600 * taken
+    assert found.reason.startswith(f"wrong_answers: {wrong} of {checked} checked answers of the baseline differ")
+    assert State.PASSED not in {result.state for result in found.metrics}
+
+
+def test_wrong_answers_of_the_baseline_in_the_warm_up_count_too() -> None:
+    gate = Gate(PLAN)
+    assert gate.probe(Pair(run_metrics(wrong=1), run_metrics())) is None
+    for left, pair in zip(range(59, -1, -1), pairs("plain", np.random.default_rng(1), 60, 0.01), strict=True):
+        gate.add(pair)
+        if (found := gate.decide(left)) is not None:
+            break
+    assert found is not None
+    assert found.kind is VerdictKind.INCONCLUSIVE
+
+
 @pytest.mark.parametrize(
     ("side", "kind"), [("baseline", VerdictKind.TARGET_FAILED), ("candidate", VerdictKind.REGRESSION)]
 )

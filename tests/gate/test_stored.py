@@ -89,8 +89,10 @@ def test_wrong_answers_in_the_warm_up_count(baseline: list[Analysis], tmp_path: 
     assert found.reason.startswith("wrong_answers: 120 of ")
     assert (found.wrong, found.false_alarms) == ((0, 120), None)
     assert found.checked[1] == found.requests[1]
-    warnings = decide_stored(default_plan(0.4), bad, baseline).warnings
-    assert "the baseline gives wrong answers (120); is this the golden file of its model?" in warnings
+    found = decide_stored(default_plan(0.4), bad, baseline)
+    assert "the baseline gives wrong answers (120); is this the golden file of its model?" in found.warnings
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert found.reason.startswith("wrong_answers: 120 of ")
 
 
 def open_loop(root: Path, service: float, seed: int, client: dict[str, float] | None = None) -> list[Analysis]:

@@ -157,6 +157,8 @@ class GrpcProtocol:
             return earned + self._byte_earnings.take(self._h2.taken, self._h2.complete)
 
     def overloaded(self) -> bytes:
+        # The connection may rest before it closes.
+        self.closed()
         return goaway(0, ENHANCE_YOUR_CALM)
 
     def idle(self) -> bool:
@@ -166,6 +168,8 @@ class GrpcProtocol:
         with self._lock:
             for call in self._calls.values():
                 call.cancel()
+            self._h2.abandoned += sum(stream in self._running for stream in self._calls)
+            self._calls.clear()
             self._h2.close()
 
     def _on_event(self, event: Event) -> Job | None:

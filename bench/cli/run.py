@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     Raises:
         UsageError: options that contradict each other.
         TargetError: the target does not come up.
-        Interrupted: a signal ended it; the result of what was measured is printed first.
+        Interrupted: a signal ended it; the result of what was measured is printed and written first.
     """
     runs = plan(args)
     target = runs[0].target
@@ -95,7 +95,9 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
             # What cannot be read, of a load generator that was killed, must not hide the signal.
             with contextlib.suppress(BenchError, OSError):
                 number = interrupts.exit_code(interrupts.signal_of(error))
-                _print_result(made(), ended, number, interrupts.line_of(error), out)
+                stored_runs, line = made(), interrupts.line_of(error)
+                write_verdicts(stored_runs, args.junit, args.markdown, line)
+                _print_result(stored_runs, ended, number, line, out)
         raise
     return code
 

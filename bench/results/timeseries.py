@@ -15,6 +15,17 @@ NEEDED: Final = ("due", "sent", "done", "outcome", "bytes_out", "bytes_in", "war
 """Record columns that `TimeSeries.add` takes."""
 
 _COLUMNS: Final = ("p50", "p95", "p99")
+_SUMS: Final = (
+    "due",
+    "warmup",
+    "sent",
+    "done",
+    *map(str, OUTCOME_CODES),
+    "bytes_out",
+    "bytes_in",
+    "entered",
+    "partial",
+)
 
 
 class TimeSeries:
@@ -35,7 +46,7 @@ class TimeSeries:
 
     def __init__(self, interval: float = 1.0) -> None:
         self._interval = interval
-        self._sums: dict[str, Floats] = {}
+        self._sums: dict[str, Floats] = {name: np.zeros(0) for name in _SUMS}
         self._latencies: list[tuple[NDArray[np.int64], Floats, Floats]] = []
 
     def add(self, columns: dict[str, NDArray[Any]]) -> None:
@@ -63,19 +74,20 @@ class TimeSeries:
 
     def close(self) -> dict[str, Floats]:
         """The series, one value per interval from 0 to the last event."""
-        length = max((values.size for values in self._sums.values()), default=0)
+        length = max(values.size for values in self._sums.values())
         sums = {name: np.pad(values, (0, length - values.size)) for name, values in self._sums.items()}
-        series = {"time": np.arange(length) * self._interval}
-        if length:
-            before = np.concatenate(([0.0], np.cumsum(sums.pop("entered"))[:-1]))
-            series["warmup"] = (sums.pop("warmup") > 0).astype(np.float64)
-            series["in_flight"] = before + sums.pop("partial") / self._interval
+        entered = sums.pop("entered")
+        series = {
+            "time": np.arange(length) * self._interval,
+            "warmup": (sums.pop("warmup") > 0).astype(np.float64),
+            "in_flight": np.cumsum(entered) - entered + sums.pop("partial") / self._interval,
+        }
         return series | sums | self._percentiles(length)
 
     def successful_by_due(self) -> Floats:
         """The requests that the percentiles of each interval are of: the successful ones that were due in it."""
         bins = np.concatenate([np.zeros(0, np.int64), *(entry[0] for entry in self._latencies)])
-        length = max((values.size for values in self._sums.values()), default=0)
+        length = max(values.size for values in self._sums.values())
         return np.bincount(bins, minlength=length).astype(np.float64)
 
     def _bin(self, times: Floats) -> NDArray[np.int64]:
@@ -83,7 +95,7 @@ class TimeSeries:
 
     def _count(self, name: str, bins: NDArray[np.int64], weights: NDArray[Any] | None = None) -> None:
         added = np.bincount(bins, weights)
-        former = self._sums.get(name, np.zeros(0))
+        former = self._sums[name]
         total = np.zeros(max(added.size, former.size))
         total[: former.size] += former
         total[: added.size] += added

@@ -117,6 +117,13 @@ def test_sentences_of_a_fixed_export_end_at_its_shape() -> None:
             next(stream)
 
 
+@pytest.mark.parametrize(("length", "predictions"), [(2, 1), (41, 1), (8, 0), (8, 41)])
+def test_fixed_shapes_are_those_of_the_model(length: int, predictions: int) -> None:
+    shape = FixedShape(length, predictions)
+    with pytest.raises(UsageError, match="do not go with a model of 40 positions; give 3 to that many, and 1 to that"):
+        SentenceLimits.of(38, FixedExport(shape, "prob"))
+
+
 def test_a_failing_target_ends_the_stream_with_its_error() -> None:
     class Failing:
         def score(self, sentences: Sequence[EncodedSentence]) -> list[LogProbs]:

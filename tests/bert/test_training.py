@@ -20,7 +20,7 @@ from bench.bert.checkpoints.prefix import PREFIX, renew_state
 from bench.bert.checkpoints.resolve import open_checkpoint
 from bench.bert.demo import default_sentences
 from bench.bert.training.training import Evaluation, train
-from bench.bert.training.training_config import TrainingConfig, check_folder
+from bench.bert.training.training_config import MOST_BATCH_POSITIONS, TrainingConfig, check_folder
 from bench.core.atomic_files import sole_use
 from bench.core.errors import UsageError
 from tests.bert.conftest import small_checkpoint
@@ -329,3 +329,9 @@ def test_a_text_that_is_too_small_ends_clearly_and_leaves_nothing(tmp_path: Path
     with pytest.raises(UsageError, match=r"small\.txt has 99 sentences; training needs at least 100"):
         train(text, tmp_path / "out", CONFIG, RecordingListener())
     assert not (tmp_path / "out").exists()
+
+
+def test_the_positions_of_a_batch_have_a_bound() -> None:
+    assert dataclasses.replace(CONFIG, batch_positions=MOST_BATCH_POSITIONS).batch_positions == MOST_BATCH_POSITIONS
+    with pytest.raises(UsageError, match="a batch has 1000000 positions at most, not 1000001"):
+        dataclasses.replace(CONFIG, batch_positions=MOST_BATCH_POSITIONS + 1)

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -172,11 +173,12 @@ def test_a_run(
 def test_repeats_list_what_was_measured(
     number: signal.Signals, commands: Commands, model_dir: Path, addresses: dict[str, str], tmp_path: Path
 ) -> None:
-    """As JSON: the finished run, and the one that the signal ended, which is stored and INVALID."""
+    """As JSON and JUnit XML: the finished run, and the one that the signal ended, which is stored and INVALID."""
     runs = tmp_path / "runs"
     words = load_words(model_dir, addresses, runs)
     words[words.index("60s")] = "1s"
-    started = commands.start(*words, "--repeat", 50, "--json")
+    files = ["--junit", tmp_path / "junit", "--markdown", tmp_path / "markdown"]
+    started = commands.start(*words, "--repeat", 50, "--json", *files)
     started.until("run 2 of 50: ").until(lambda one: len(list(runs.glob("*/run.json"))) > 1)
     check(started.tell(number), number)
     found = document(started.said["out"], "run")
@@ -188,6 +190,11 @@ def test_repeats_list_what_was_measured(
     finished = [run for run in found["runs"] if run["path"] not in stopped]
     assert found["exit_codes"][: len(finished)] == [0] * len(finished)
     assert all(not run["valid"] for run in found["runs"] if run["path"] in stopped)
+    (suite,) = ElementTree.parse(tmp_path / "junit").getroot()
+    errors = {case.get("name"): error.get("message") for case in suite for error in case.findall("error")}
+    assert errors.pop("all runs were made") == started.line
+    assert set(errors) == {f"{run['name']}: validity" for run in found["runs"] if not run["valid"]}
+    assert (tmp_path / "markdown").read_text().lstrip().startswith(f"**{started.line}**\n\n## {found['runs'][0]['name']}")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hdrh.log import HistogramLogReader
 from bench.results.hdr_log import TAGS, interval_for
 from bench.results.records import Outcome
 from bench.results.run_reader import Run
-from bench.results.timeseries import TimeSeries
+from bench.results.timeseries import TimeSeries, to_csv
 from tests.support.synthetic_runs import Requests, simulate, write_run
 
 
@@ -54,8 +54,11 @@ def test_time_series_counts_and_percentiles(requests: Requests, run: Run) -> Non
     assert sum(float(row["timeout"]) for row in rows) == 1
 
 
-def test_no_record_is_an_empty_series() -> None:
-    assert {name: values.size for name, values in TimeSeries().close().items()}["time"] == 0
+def test_no_record_is_an_empty_series_with_the_same_columns(run: Run) -> None:
+    empty = TimeSeries()
+    assert {values.size for values in empty.close().values()} == {0}
+    assert empty.successful_by_due().size == 0
+    assert to_csv(empty.close()).strip() == (run.path / "timeseries.csv").read_text().partition("\n")[0]
 
 
 def test_the_histogram_log_reads_back_with_the_formats_own_reader(requests: Requests, run: Run) -> None:

@@ -34,10 +34,11 @@ class SentenceLimits:
         if fixed is None:
             return cls(max_pieces)
         length, predictions = fixed.shape.length, fixed.shape.max_predictions
-        if not 3 <= length <= max_pieces + 2 or predictions < 1:
+        positions = max_pieces + 2
+        if not 3 <= length <= positions or not 1 <= predictions <= positions:
             raise UsageError(
                 f"--fixed-length {length} --max-predictions {predictions} do not go with a model of "
-                f"{max_pieces + 2} positions; give 3 to that many, and 1 or more"
+                f"{positions} positions; give 3 to that many, and 1 to that many"
             )
         return cls(length - 2, f"--fixed-length {length}", predictions)
 

@@ -19,6 +19,7 @@ from bench.core.versioned_json import INDENTED, VersionedJson
 
 FILE_NAME: Final = "training.json"
 MIN_SENTENCES: Final = 100
+MOST_BATCH_POSITIONS: Final = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class TrainingConfig:
         steps: batches in all.
         warmup_share: fraction of the steps in which the learning rate rises.
         learning_rate: its peak; None takes 5e-5 from a checkpoint, else 1e-3 at width 128 and less for wider models.
-        batch_positions: rows × width of a batch.
+        batch_positions: rows × width of a batch, `MOST_BATCH_POSITIONS` at most.
         evaluations: evaluations on the held-out lines; the last is at the end.
         seed: of weights, masks and order.
 
@@ -67,6 +68,8 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', ' ')} must be 1 or more, not {value}")
+        if self.batch_positions > MOST_BATCH_POSITIONS:
+            raise UsageError(f"a batch has {MOST_BATCH_POSITIONS} positions at most, not {self.batch_positions}")
         if self.preset not in PRESETS:
             raise UsageError(f"no preset {self.preset!r}; known are {', '.join(PRESETS)}")
         if self.max_length < 8:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.bert.config import PRESETS
-from bench.bert.training.training_config import TrainingConfig
+from bench.bert.training.training_config import MOST_BATCH_POSITIONS, TrainingConfig
 from bench.cli.common.values import DURATION, SEED, number, whole
 
 _DEFAULT = TrainingConfig()
@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"fraction of the steps in which the rate rises ({_DEFAULT.warmup_share})",
     )
     parser.add_argument(
-        "--batch-positions", type=whole(), metavar="N", help=f"rows × width of a batch ({_DEFAULT.batch_positions})"
+        "--batch-positions",
+        type=whole(1, MOST_BATCH_POSITIONS),
+        metavar="N",
+        help=f"rows × width of a batch ({_DEFAULT.batch_positions})",
     )
     parser.add_argument(
         "--evaluations",

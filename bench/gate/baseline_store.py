@@ -28,8 +28,14 @@ from bench.results.records import Outcome
 from bench.results.run_reader import Run, find_runs
 
 INDEX: Final = "baselines.json"
+LATEST: Final = "latest"
+"""Names the entry that was added last."""
+PROMOTED: Final = "promoted"
+"""Names the baseline."""
 FAILED_SHARE: Final = 0.01
 """A run with a larger share of failed requests is a failed run."""
+
+_NAMED: Final = {LATEST: "the newest entry", PROMOTED: "the baseline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,11 @@ def add_runs(
         left_out: called with a line for each run that is left out.
 
     Raises:
-        UsageError: no run at `paths`, or runs of the same name.
+        UsageError: no run at `paths`, runs of the same name, or a label that already names another entry.
         OSError: they cannot be stored; the store is as it was.
     """
+    if label in _NAMED:
+        raise UsageError(f"the label {label!r} already names {_NAMED[label]}; give another one")
     runs = find_runs(paths)
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
@@ -163,11 +171,12 @@ def find_entry(store: Path, name: str) -> Entry:
     if not entries:
         raise UsageError(f"{store} holds no baseline yet; add one: bertbench baseline add RUN... --store {named}")
     for entry in reversed(entries):
-        if name in (entry.id, entry.label, "latest") or (name == "promoted" and entry.promoted):
+        # A label says nothing of whether an entry may be compared with.
+        if entry.promoted if name == PROMOTED else name in (entry.id, entry.label, LATEST):
             return entry
-    if name == "promoted":
+    if name == PROMOTED:
         raise UsageError(f"no entry of {store} is promoted; promote one: bertbench baseline promote ID --store {named}")
-    known = {"latest", "promoted", *(word for entry in entries for word in (entry.id, entry.label) if word)}
+    known = {LATEST, PROMOTED, *(word for entry in entries for word in (entry.id, entry.label) if word)}
     near = did_you_mean(name, sorted(known))
     raise UsageError(f"no entry {name!r} in {store}; see bertbench baseline list --store {named}{near}")
 
@@ -178,7 +187,7 @@ def promoted_runs(store: Path) -> list[Run]:
     Raises:
         UsageError: no entry is promoted, or its runs are missing or changed.
     """
-    return entry_runs(store, find_entry(store, "promoted"))
+    return entry_runs(store, find_entry(store, PROMOTED))
 
 
 def entry_runs(store: Path, entry: Entry) -> list[Run]:

@@ -238,3 +238,23 @@ def test_a_label_of_others_breaks_no_table(runs: Path, tmp_path: Path) -> None:
         out = io.StringIO()
         assert main(["baseline", *words, "--store", str(store)], out, io.StringIO()) == 0
         assert any("a b" in line and "20260131T120000Z-a-b" in line for line in out.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("name", ["promoted", "latest"])
+def test_a_label_makes_no_baseline(name: str, runs: Path, failed: Path, tmp_path: Path) -> None:
+    """That of a store of an earlier version either: a failed set is never compared with."""
+    store, err = tmp_path / "store", io.StringIO()
+    good = add_runs(store, [runs], "good", NOW)
+    words = ["baseline", "add", str(failed), "--label", name, "--store", str(store)]
+    assert main(words, io.StringIO(), err) == 2
+    assert f"the label '{name}' already names the " in err.getvalue()
+    assert [entry.id for entry in read_store(store)] == [good.id]
+    bad = add_runs(store, [failed], "bad", NOW)
+    index = store / INDEX
+    index.write_bytes(index.read_bytes().replace(b'"bad"', f'"{name}"'.encode()))
+    assert read_store(store)[-1].label == name
+    with pytest.raises(UsageError, match="no entry of .* is promoted"):
+        promoted_runs(store)
+    promote(store, good.id)
+    assert [run.name for run in promoted_runs(store)] == list(good.runs)
+    assert find_entry(store, "latest").id == bad.id

@@ -1,10 +1,22 @@
-"""Runs that are on both sides of a comparison, or twice on one."""
+"""Runs that are there twice, copies included: on both sides of a comparison, twice on one, or in a store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from bench.analysis.run import Analysis
 from bench.core.errors import UsageError
 from bench.core.units import pluralize
+from bench.results.run_reader import Run
+
+Item = TypeVar("Item")
+
+
+def each_once(items: Iterable[Item], run_of: Callable[[Item], Run]) -> list[Item]:
+    """The items whose runs are no copies of the run of an earlier one: a run agrees with itself."""
+    found: dict[str, Item] = {}
+    for item in items:
+        found.setdefault(run_of(item).identity, item)
+    return list(found.values())
 
 
 def refuse_shared_runs(*sides: tuple[str, Sequence[Analysis]]) -> None:

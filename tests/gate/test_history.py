@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis, analyse
 from bench.cli import main
 from bench.core.errors import UsageError
+from bench.gate.baseline_store import add_runs
 from bench.gate.history import (
     ChangePoint,
     MetricSeries,
@@ -21,6 +23,7 @@ from bench.gate.history import (
     runs_by_load,
 )
 from bench.gate.report.history_plot import history_text, plot_history
+from tests.support.json_documents import document
 from tests.support.synthetic_runs import ENVIRONMENT, WORKLOAD, fixed, simulate, write_run
 
 ARRIVALS = "constant:rate=60"
@@ -159,3 +162,24 @@ def test_a_change_point_is_shown_with_two_digits(name: str, change: float, text:
     point = ChangePoint(1, "run", change, 1e-9, True)
     series = MetricSeries("load", METRICS[name], ("a", "b"), ("", ""), (1.0, 2.0), (point,), 0.001, 0.01)
     assert f"    {text} from run on (worse, p = 1e-09)" in history_text([series])
+
+
+def test_a_run_that_was_added_again_counts_once(tmp_path: Path) -> None:
+    """A folder that grows from night to night, of which the store has every state."""
+    runs, store = tmp_path / "runs", tmp_path / "store"
+    names = []
+    for night in range(3):
+        names += [stored(runs, 0.004, 2 * night + index).run.name for index in range(2)]
+        add_runs(store, [runs], "main", datetime(2026, 1, 31, night, tzinfo=UTC))
+        out, err = io.StringIO(), io.StringIO()
+        code = main(["gate", "history", str(store), "--json"], out, err)
+        if night < 2:
+            assert code == 2, "2 or 4 runs were taken for 6 or more"
+            assert f"no load has more than {len(names)}; add runs" in err.getvalue()
+    found = document(out.getvalue(), "gate history")
+    assert found["copies"] == 2 + 4
+    assert found["series"]
+    assert all(series["runs"] == names for series in found["series"])
+    out = io.StringIO()
+    assert main(["gate", "history", str(store)], out, io.StringIO()) == 0
+    assert "6 runs left out: the same as another" in out.getvalue()

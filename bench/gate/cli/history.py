@@ -8,10 +8,12 @@ from typing import Annotated, TextIO
 from msgspec import Meta, Struct
 
 from bench.analysis.run import analyse
+from bench.analysis.shared_runs import each_once
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.core.atomic_files import write_atomically, write_named
 from bench.core.errors import ExitCode, UsageError
+from bench.core.units import pluralize
 from bench.gate.baseline_store import INDEX, entry_runs, read_store
 from bench.gate.history import MetricSeries, exclusions, history, without_answers
 from bench.gate.report.files import VERDICT, read_verdict
@@ -34,6 +36,7 @@ class HistoryDocument(Document, frozen=True, kw_only=True):
     command: str = "gate history"
     gates: Sequence[StoredGate]
     excluded: Annotated[Sequence[str], Meta(description="names of the runs that are in no series")]
+    copies: Annotated[int, Meta(description="runs that are left out because another one is the same")]
     series: Annotated[Sequence[MetricSeries], Meta(description="a metric over the runs under one load, in base units")]
     note: Annotated[str | None, Meta(description="why there is no series")]
     plot: Annotated[str | None, Meta(description="PNG file")]
@@ -56,7 +59,11 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         kind, reason = read_verdict(path)
         gates.append(StoredGate(name=path.parent.name, verdict=kind, reason=reason))
         out.part(f"{path.parent.name}: {kind}: {reason}")
-    analyses = [analyse(entry) for entry in _runs(args.dir, [path.parent for path in paths])]
+    stored = _runs(args.dir, [path.parent for path in paths])
+    runs = each_once(stored, lambda run: run)
+    if copies := len(stored) - len(runs):
+        out.part(f"{pluralize(copies, 'run')} left out: the same as another, as where a set was added again")
+    analyses = [analyse(entry) for entry in runs]
     excluded = exclusions(analyses)
     for name, why in excluded.items():
         out.part(f"{name}: {why}; it is excluded")
@@ -65,12 +72,16 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     except UsageError as error:
         if not gates:
             raise
-        document = HistoryDocument(gates=gates, excluded=list(excluded), series=(), note=str(error), plot=None)
+        document = HistoryDocument(
+            gates=gates, excluded=list(excluded), copies=copies, series=(), note=str(error), plot=None
+        )
         out.result(document, f"no change points: {error}")
         return ExitCode.OK
     plot = args.plot or args.dir / "history.png"
     plot_history(series, plot, write_named if args.plot else write_atomically)
-    document = HistoryDocument(gates=gates, excluded=list(excluded), series=series, note=None, plot=str(plot))
+    document = HistoryDocument(
+        gates=gates, excluded=list(excluded), copies=copies, series=series, note=None, plot=str(plot)
+    )
     out.result(document, f"{history_text(series)}plot: {plot}", history_text(series))
     return ExitCode.OK
 

@@ -225,18 +225,25 @@ def _server_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
     return {f"server.{key}": (a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
 
 
+def not_repeats(a: RunManifest, b: RunManifest) -> Difference | None:
+    """A field by which two runs are not repeats of each other; None if they are."""
+    for found in manifest_differences(a, b):
+        # The fields of a server include ports and process ids, which differ after each start.
+        if found.name not in REPEATS_MAY_DIFFER and not found.name.startswith("server."):
+            return found
+    return None
+
+
 def _check_alike(side: Sequence[Analysis]) -> None:
     """Refuses runs that are not repeats of each other, and copies of one."""
     if not side:
         raise UsageError("a side has no run; give a run folder or a folder of runs")
     for entry in side[1:]:
-        for found in manifest_differences(side[0].run.manifest, entry.run.manifest):
-            # The fields of a server include ports and process ids, which differ after each start.
-            if found.name not in REPEATS_MAY_DIFFER and not found.name.startswith("server."):
-                raise UsageError(
-                    f"{side[0].run.name} and {entry.run.name} are on one side but not repeats of each other ({found}); "
-                    "give them as two sides, or repeats in a folder of their own"
-                )
+        if found := not_repeats(side[0].run.manifest, entry.run.manifest):
+            raise UsageError(
+                f"{side[0].run.name} and {entry.run.name} are on one side but not repeats of each other ({found}); "
+                "give them as two sides, or repeats in a folder of their own"
+            )
     seen: set[str] = set()
     for entry in side:
         # Copies too: a run agrees with itself, whatever the server does.

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.analysis.compare import side_estimate
+from bench.analysis.compare import not_repeats, side_estimate
 from bench.analysis.metrics import METRICS
 from bench.analysis.run import Analysis
+from bench.analysis.shared_runs import each_once
 from bench.analysis.summary import CONFIDENCE
+from bench.results.manifest import RunManifest
 from bench.stats.estimate import Estimate
 
 
@@ -47,9 +49,25 @@ class Repeats:
         return Estimate(name, only, None, None, CONFIDENCE, 0)
 
 
+def by_repeats(analyses: Sequence[Analysis]) -> list[list[Analysis]]:
+    """The runs, repeats of each other together, in the order of their first runs; a copy of a run is left out.
+
+    Repeats are of one command and of one load: a sweep and a gate are one command with runs under several loads, or of
+    several servers.
+    """
+    groups: list[list[Analysis]] = []
+    for entry in each_once(analyses, lambda analysis: analysis.run):
+        own = next((group for group in groups if _are_repeats(group[0].run.manifest, entry.run.manifest)), None)
+        if own is None:
+            groups.append(own := [])
+        own.append(entry)
+    return groups
+
+
+def _are_repeats(a: RunManifest, b: RunManifest) -> bool:
+    return bool(a.group) and a.group == b.group and not_repeats(a, b) is None
+
+
 def repeats_of(analyses: Sequence[Analysis]) -> list[Repeats]:
-    """Each group of two or more repeats among `analyses`, in the order of their first runs; a copy is not a repeat."""
-    groups: dict[str, dict[str, Analysis]] = {}
-    for analysis in analyses:
-        groups.setdefault(analysis.run.manifest.group, {}).setdefault(analysis.run.identity, analysis)
-    return [Repeats(list(runs.values())) for group, runs in groups.items() if group and len(runs) > 1]
+    """Each group of two or more repeats among `analyses`, see `by_repeats`."""
+    return [Repeats(runs) for runs in by_repeats(analyses) if len(runs) > 1]

@@ -140,8 +140,9 @@ def test_an_empty_run_and_an_unfinished_one_are_reported_as_such(tmp_path: Path,
 
 
 def test_several_runs_are_also_put_side_by_side(tmp_path: Path) -> None:
-    short = replace(WORKLOAD, duration=6.0)
-    runs = [write_run(tmp_path, simulate(workload=short), workload=short, slug=slug) for slug in ("a", "b")]
+    short = [replace(WORKLOAD, duration=6.0, seed=seed) for seed in (1, 2)]
+    pairs = zip(short, ("a", "b"), strict=True)
+    runs = [write_run(tmp_path, simulate(workload=own), workload=own, slug=slug) for own, slug in pairs]
     code, out, _ = call("report", tmp_path)
     assert code == 0
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Repeats together: only VALID ones, the run as the unit."""
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from bench.report.comparison import comparison_text
 from bench.report.runs.repeats import repeats_views
 from bench.report.runs.sides import overview_rows, pair_views, sides_of
 from bench.results.records import Outcome
+from bench.results.run_reader import open_run
 from bench.stats.between_runs import mean_of_runs
+from tests.support.json_documents import document
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
 
 
@@ -126,3 +129,53 @@ def test_the_report_of_repeats_has_them(tmp_path: Path, name: str) -> None:
     page = (tmp_path / "report" / name).read_text(encoding="utf-8")
     assert title in page
     assert "mean of runs" in page
+
+
+def under(root: Path, seed: int, arrivals: str, scenario: str) -> Analysis:
+    """A run of one command with runs under several loads, or of several servers."""
+    workload = replace(WORKLOAD, seed=seed, scenario=scenario)
+    requests = simulate(arrivals, workload)
+    return analyse(write_run(root, requests, arrivals, workload, slug=f"run-{seed}", group="one"))
+
+
+def test_the_two_servers_of_a_gate_are_two_sides(tmp_path: Path) -> None:
+    arms = enumerate(("baseline", "candidate"))
+    runs = [under(tmp_path, seed, "poisson:rate=50", f"gate-{arm}") for seed, arm in arms]
+    assert repeats_views(runs) == []
+    assert [list(side.analyses) for side in sides_of(runs)] == [[runs[0]], [runs[1]]]
+    out = io.StringIO()
+    assert main(["report", str(tmp_path), "--json"], out, io.StringIO()) == 0
+    assert document(out.getvalue(), "report")["reports"]["repeats"] == []
+    page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "## B against A" in page
+    assert "mean of runs" not in page
+
+
+def test_the_loads_of_a_sweep_are_sides_of_their_own(tmp_path: Path) -> None:
+    """Repeats are those of one load; the stages of a sweep are scenarios, and the pool of users may grow."""
+    loads = [("poisson:rate=20", "knee"), ("poisson:rate=50", "knee"), ("poisson:rate=20", "confirm")]
+    loads += [("poisson:rate=20", "knee")]
+    runs = [under(tmp_path, seed, arrivals, f"capacity-{stage}") for seed, (arrivals, stage) in enumerate(loads)]
+    larger = replace(WORKLOAD, seed=9, scenario="capacity-knee", users=128)
+    runs.append(analyse(write_run(tmp_path, simulate(workload=larger), workload=larger, slug="pool", group="one")))
+    found = [list(side.analyses) for side in sides_of(runs)]
+    assert found == [[runs[0], runs[3]], [runs[1]], [runs[2]], [runs[4]]]
+    (view,) = repeats_views(runs)
+    assert view.title.startswith("2 repeats of capacity-knee, poisson:rate=20: ")
+    out, err = io.StringIO(), io.StringIO()
+    assert main(["report", str(tmp_path)], out, err) == 0, err.getvalue()
+    assert out.getvalue().count(" repeats of ") == 1
+
+
+def test_a_copy_of_a_run_is_on_no_side_and_the_report_says_so(tmp_path: Path) -> None:
+    """Its side agreed with itself, and a comparison with it was refused after the reports of the runs."""
+    runs = [repeat(tmp_path / "runs", 1, "a"), repeat(tmp_path / "runs", 2, "b")]
+    copy = shutil.copytree(runs[0].run.path, tmp_path / "runs" / "copy")
+    assert [list(side.analyses) for side in sides_of([*runs, analyse(open_run(copy))])] == [[runs[0]], [runs[1]]]
+    err = io.StringIO()
+    assert main(["report", str(tmp_path / "runs")], io.StringIO(), err) == 0, err.getvalue()
+    for name in ("report.md", "report.html"):
+        page = (tmp_path / "runs" / "report" / name).read_text(encoding="utf-8")
+        assert "2 runs side by side" in page
+        assert "1 copy of these runs was left out: a run agrees with itself." in page
+    assert (copy / "report.html").is_file()

@@ -17,6 +17,7 @@ from bench.analysis.run import Analysis
 from bench.analysis.run_profile import RunProfile
 from bench.core.atomic_files import write_atomically
 from bench.core.output import to_utf8
+from bench.core.units import pluralize, were
 from bench.report import page
 from bench.report.charts import COLORS, Chart
 from bench.report.csv_cells import text_cell
@@ -136,15 +137,20 @@ MOST_LINES: Final = 24
 
 
 def write_side_by_side(
-    sides: Sequence[Side], curves: Mapping[Path, LatencyCurves], folder: Path, pages: Mapping[Path, Path] | None = None
+    sides: Sequence[Side],
+    curves: Mapping[Path, LatencyCurves],
+    folder: Path,
+    pages: Mapping[Path, Path] | None = None,
+    copies: int = 0,
 ) -> None:
     """Writes the report of several sides into `folder`.
 
     Args:
-        sides: two or more; the others are compared with the first.
+        sides: one or more; the others are compared with the first.
         curves: of each run, by the path of its folder.
         folder: gets the files; created if needed.
         pages: the report of each run that has one, by the path of the run's folder.
+        copies: how many runs are on no side because they are copies of others.
 
     Raises:
         UsageError: the runs of a side are not repeats of each other.
@@ -167,7 +173,7 @@ def write_side_by_side(
     write_atomically(folder / _SUMMARY, to_utf8(summary_csv(analyses)))
     charts, repeats = overlaid_charts(lines) if len(lines) <= MOST_LINES else [], repeats_views(analyses)
     pairs = pair_views(sides) if len(others) <= MOST_PAIRS else []
-    left_out = list(_left_out(sides, len(lines)))
+    left_out = list(_left_out(sides, len(lines), copies))
     sections = [("summary", "Summary"), ("runs", "Runs"), *([("charts", "Charts")] if charts else [])]
     sections += [("changes", "Every metric")] if pairs else []
     sections += [("repeats", "Repeats together")] if repeats else []
@@ -177,7 +183,7 @@ def write_side_by_side(
         charts,
         page.page_data("runs", charts),
         sections=[*sections, ("differences", "What differs")],
-        title=f"{len(analyses)} runs side by side",
+        title=f"{pluralize(len(analyses), 'run')} side by side",
         sides=sides,
         runs=run_rows(sides, curves, {run: _relative(page_, folder) for run, page_ in (pages or {}).items()}),
         pairs=pairs,
@@ -192,8 +198,10 @@ def write_side_by_side(
     )
 
 
-def _left_out(sides: Sequence[Side], runs: int) -> Iterator[str]:
+def _left_out(sides: Sequence[Side], runs: int, copies: int) -> Iterator[str]:
     """What a report of so many sides and runs does not have, and how to get it."""
+    if copies:
+        yield f"{pluralize(copies, 'copy', 'copies')} of these runs {were(copies)} left out: a run agrees with itself."
     if len(sides) > MOST_PAIRS + 1:
         yield (
             f"Changes against A are given for up to {MOST_PAIRS + 1} sides, and these are {len(sides):,}: report fewer "

@@ -77,7 +77,7 @@ def comparison_folder(runs: Sequence[Run], out: Path | None) -> Path:
 
 
 def write_comparison_report(reports: Sequence[RunReport], out: Path | None = None) -> Path:
-    """Writes the report of several runs: repeats together, each other side against the first.
+    """Writes the report of several runs: repeats together, each other side against the first, and no run twice.
 
     Returns:
         Its folder, see `comparison_folder`.
@@ -89,7 +89,8 @@ def write_comparison_report(reports: Sequence[RunReport], out: Path | None = Non
     sides = sides_of([report.analysis for report in reports])
     curves = {report.analysis.run.path: report.curves for report in reports}
     pages = {report.analysis.run.path: report.folder / "report.html" for report in reports}
-    write_side_by_side(sides, curves, folder, pages)
+    copies = len(reports) - sum(len(side.analyses) for side in sides)
+    write_side_by_side(sides, curves, folder, pages, copies)
     return folder
 
 

@@ -12,6 +12,7 @@ from bench.analysis.bottleneck import bottleneck
 from bench.analysis.compare import REFUSED, Change, Comparison, compare, counted_runs, left_out_behind, side_estimate
 from bench.analysis.latency_curves import LatencyCurves
 from bench.analysis.metrics import METRICS
+from bench.analysis.repeats import by_repeats
 from bench.analysis.run import Analysis
 from bench.core.units import format_percent, pluralize
 from bench.objectives.verdicts import ObjectiveResult
@@ -140,11 +141,8 @@ class PairView:
 
 
 def sides_of(analyses: Sequence[Analysis]) -> list[Side]:
-    """The sides among runs: repeats of one command form one, in the order of their first runs."""
-    groups: dict[str, list[Analysis]] = {}
-    for index, entry in enumerate(analyses):
-        groups.setdefault(entry.run.manifest.group or f"run {index}", []).append(entry)
-    return named_sides(list(groups.values()))
+    """The sides among runs: repeats form one, in the order of their first runs; see `by_repeats`."""
+    return named_sides(by_repeats(analyses))
 
 
 def named_sides(groups: Sequence[Sequence[Analysis]]) -> list[Side]:

@@ -17,6 +17,7 @@ from bench.bert.demo.demo_model import demo_model_dir
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.load_generator import drive_once
+from bench.core import interrupts
 from bench.core.cache import make_cache_dir
 from bench.core.errors import ExitCode, TargetError, UsageError
 from bench.core.units import format_rate, format_seconds
@@ -58,15 +59,17 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     found: dict[str, SelfTest] = {}
     rows = [f"{'':<16}{'ceiling':>16}{'floor, p50':>14}"]
     out.part(rows[0])
-    with null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:
+    # What was measured is not lost with what comes after it.
+    kept = interrupts.noting(lambda: f"{' and '.join(found)} measured and stored" if found else "")
+    with kept, null_server(model_dir) as addresses, tempfile.TemporaryDirectory() as folder:
         for name in args.ways:
             server = RunningServer(addresses["rest"], addresses["grpc"], "bert", "null")
             ceiling = measure(name, server, model_dir, args.users, seconds, Path(folder) / name, err)[0]
             floor = measure(name, server, model_dir, 1, seconds, Path(folder) / f"{name}-one", err)[1]
             found[name] = SelfTest(ceiling, floor, args.users, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            stored = store_self_tests({name: found[name]})
             rows.append(f"{name:<16}{format_rate(ceiling):>16}{format_seconds(floor):>14}")
             out.part(rows[-1])
-    stored = store_self_tests(found)
     out.result(
         CalibrateDocument(clients=found, stored=str(stored)),
         f"one process, everything recorded and checked; stored in {stored}",

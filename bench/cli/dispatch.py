@@ -17,7 +17,7 @@ from bench.cli.parser import Parser, UsageExit
 from bench.cli.schemas import DOCUMENTS
 from bench.config.command_line import chosen_command, read_command_line, without_options
 from bench.core import interrupts
-from bench.core.errors import BenchError, ExitCode, UsageError, exit_code_of, one_line
+from bench.core.errors import BenchError, ExitCode, UsageError, exit_code_of, line_of_error
 from bench.core.extras import missing_extra
 from bench.core.logs import logging_to
 from bench.core.operating_system import require_supported_system
@@ -43,7 +43,8 @@ def dispatch(words: Sequence[str], out: TextIO | None, err: TextIO | None, usage
     try:
         return run.code()
     except KeyboardInterrupt as error:
-        run.report(interrupts.line_of(error), interrupts.exit_code(interrupts.signal_of(error)))
+        code, line = interrupts.ending(error)
+        run.report(line, code)
         raise
     except SystemExit as ended:
         if isinstance(ended, UsageExit):
@@ -105,7 +106,7 @@ class _Run:
             error = missing_extra(error) or error
         if not isinstance(error, BenchError | OSError):
             raise error
-        line = f"bertbench: {one_line(error)}"
+        line = line_of_error(error)
         try:
             print(line, file=self._err, flush=True)
         except (OSError, ValueError):

@@ -8,6 +8,7 @@ from typing import Annotated, TextIO
 from msgspec import Meta, Struct
 
 from bench.analysis.repeats import repeats_of
+from bench.analysis.run import analyse
 from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.json_document import Document
 from bench.cli.common.output_files import refuse_overlaps
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         folders = [*report_folders(runs, args.out), *([comparison_folder(runs, args.out)] if len(runs) > 1 else [])]
         refuse_overlaps(verdict_files(args), others=written_files(runs, args.out), folders=folders)
     reports = write_reports(args.runs, args.out, out)
-    write_verdicts(find_runs(args.runs), args.junit, args.markdown)
+    if args.junit or args.markdown:
+        write_verdicts([analyse(stored) for stored in find_runs(args.runs, verify=False)], args.junit, args.markdown)
     out.result(ReportDocument(reports=reports), "", report_lines(reports))
     return ExitCode.OK
 

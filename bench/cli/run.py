@@ -5,7 +5,7 @@ import contextlib
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, TextIO
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from msgspec import Meta
 
+from bench.analysis.run import Analysis, analyse
 from bench.bert.contract.exported_model import ExportedModel
 from bench.bert.contract.golden import read_golden
 from bench.bert.demo.demo_model import demo_model_dir
@@ -31,7 +32,7 @@ from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import RunSpec, address_of
 from bench.report.json_values import RepeatsValue, RunValue
 from bench.report.objectives import write_verdicts
-from bench.results.run_reader import Run, open_run
+from bench.results.run_reader import open_run
 from bench.server.lifecycle import RunningServer, check_model, open_target
 from bench.serving.target import parse_target
 from bench.workload.due_times import ClosedLoop, OpenLoop, Poisson
@@ -60,8 +61,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
 
     Raises:
         UsageError: options that contradict each other.
-        TargetError: the target does not come up.
-        Interrupted: a signal ended it; the result of what was measured is printed and written first.
+        TargetError: the target does not come up, or ended; what was measured is printed and written first.
+        Interrupted: a signal ended it; the same.
     """
     runs = plan(args)
     target = runs[0].target
@@ -72,9 +73,13 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     ended: list[Driven] = []
     before = _folders(args.out)
 
-    def made() -> list[Run]:
-        found = [open_run(path, verify=False) for path in sorted(_folders(args.out) - before)]
-        return [run for run in found if run.manifest.group in {spec.group for spec in runs}]
+    def conclude(code: int, line: str | None, cut_short: bool = False) -> None:
+        if args.junit or args.markdown or out.options.json or out.options.quiet or len(runs) > 1:
+            found = _made(_folders(args.out) - before, {spec.group for spec in runs}, cut_short)
+            write_verdicts(found, args.junit, args.markdown, (line or "") if cut_short else "")
+            # The error of a command without a run is its document.
+            if found or not cut_short:
+                _print_result(found, ended, code, line, out)
 
     try:
         with contextlib.ExitStack() as stack:
@@ -87,52 +92,66 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         codes = [entry.code for entry in ended]
         code = next((found for found in _SEVERITY if found in codes), max(codes, default=ExitCode.OK))
         line = next((entry.line for entry in ended if entry.code == code and entry.line), None)
-        stored_runs = made()
-        write_verdicts(stored_runs, args.junit, args.markdown)
-        _print_result(stored_runs, ended, code, line, out)
-    except KeyboardInterrupt as error:
+        conclude(code, line)
+    except (KeyboardInterrupt, BenchError) as error:
         if not out.answered:
-            # What cannot be read, of a load generator that was killed, must not hide the signal.
+            # What cannot be written must not hide what ended the command.
             with contextlib.suppress(BenchError, OSError):
-                number = interrupts.exit_code(interrupts.signal_of(error))
-                stored_runs, line = made(), interrupts.line_of(error)
-                write_verdicts(stored_runs, args.junit, args.markdown, line)
-                _print_result(stored_runs, ended, number, line, out)
+                conclude(*interrupts.ending(error), cut_short=True)
         raise
     return code
+
+
+def _made(folders: Iterable[Path], groups: Set[str], cut_short: bool) -> list[Analysis]:
+    """The runs of this command among `folders`, in the order of time.
+
+    Args:
+        folders: of runs that were stored meanwhile, maybe by other commands too.
+        groups: this command's.
+        cut_short: whether it did not come to its end: a run that cannot be read, as of a load generator that was
+            killed, is left out.
+
+    Raises:
+        UsageError: a run cannot be read, and not `cut_short`.
+    """
+    found = []
+    for folder in sorted(folders):
+        with contextlib.suppress(*((BenchError, OSError) if cut_short else ())):
+            run = open_run(folder, verify=False)
+            if run.manifest.group in groups:
+                found.append(analyse(run))
+    return found
 
 
 def _drive_all(
     runs: Sequence[RunSpec], ended: list[Driven], args: argparse.Namespace, out: CommandOutput, err: TextIO
 ) -> None:
-    """Makes the runs, up to one that is refused; `ended` receives how each ended, that which a signal ends too."""
+    """Makes the runs, up to one that is refused; `ended` receives how each ended, by a signal or an error too."""
     for number, spec in enumerate(runs, 1):
         print(f"run {number} of {len(runs)}: {_title(spec, args)}", file=out, flush=True)
         try:
             with LiveView(out.progress) as view:
                 ended.append(drive_once(spec, out, err, args.processes, view))
-        except KeyboardInterrupt as error:
-            ended.append(Driven(interrupts.exit_code(interrupts.signal_of(error)), ""))
+        except (KeyboardInterrupt, BenchError) as error:
+            ended.append(Driven(interrupts.ending(error)[0], ""))
             raise
         if ended[-1].code == ExitCode.USAGE:
             return
 
 
 def _print_result(
-    stored: Sequence[Run], ended: Sequence[Driven], code: int, line: str | None, out: CommandOutput
+    analyses: Sequence[Analysis], ended: Sequence[Driven], code: int, line: str | None, out: CommandOutput
 ) -> None:
     """Prints what is known of the runs together; text for people has come from the load generator."""
-    if not stored and code:
+    if not analyses and code:
         out.error(line or f"bertbench: the run failed with exit code {int(code)}", code)
         return
-    if not (out.options.json or out.options.quiet or len(stored) > 1):
+    if not (out.options.json or out.options.quiet or len(analyses) > 1):
         return
     from bench.analysis.repeats import repeats_of
-    from bench.analysis.run import analyse
     from bench.report.json_values import repeats_value, run_value
     from bench.report.runs.repeats import repeats_view
 
-    analyses = [analyse(run) for run in stored]
     repeats = repeats_of(analyses)
     document = RunDocument(
         runs=list(map(run_value, analyses)),

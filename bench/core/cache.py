@@ -1,5 +1,6 @@
 """The cache of this machine: the export of the demo model, and measurements of the machine itself."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -57,6 +58,16 @@ def read_measured(file: VersionedJson[Measured], name: str) -> Measured | None:
     except (FileNotFoundError, OtherFormatError):
         return None
     return found if found.cores == len(allowed_cores()) else None
+
+
+def replaced_measured(file: VersionedJson[Measured], name: str) -> Measured | None:
+    """What is known of file `name` that is about to be written; None if it cannot be read either, as if it was missing.
+
+    To measure again is how a damaged file is mended, and must not be lost to it.
+    """
+    with contextlib.suppress(UsageError):
+        return read_measured(file, name)
+    return None
 
 
 def write_measured(file: VersionedJson[Measured], name: str, body: Measured) -> Path:

@@ -110,7 +110,7 @@ def naming(path: object) -> Iterator[None]:
 
 
 def one_line(error: BenchError | OSError) -> str:
-    """The message for the user: that of a BenchError; of an OSError the file, what is wrong, and what to do.
+    """The message for the user: that of a BenchError with its notes; of an OSError the file, what is wrong, what to do.
 
     One line without control characters, whatever texts of files, servers and paths are in it, and of a length that can
     be read: what is wrong stands at its start, what to do at its end.
@@ -130,9 +130,14 @@ def _escape(char: str) -> str:
     return " " if char.isspace() else char.encode("unicode_escape").decode("ascii")
 
 
+def line_of_error(error: BenchError | OSError) -> str:
+    """The line on standard error about an error that ends a command."""
+    return f"bertbench: {one_line(error)}"
+
+
 def _message(error: BenchError | OSError) -> str:
     if isinstance(error, BenchError):
-        return str(error)
+        return "; ".join((str(error), *getattr(error, "__notes__", ())))
     if "No usable temporary directory" in str(error):
         return "no temporary folder can be written; set TMPDIR to one that can"
     number, name = error.errno or 0, error.filename2 or error.filename

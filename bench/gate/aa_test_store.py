@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.bert.contract.golden import read_golden
-from bench.core.cache import read_measured, write_measured
+from bench.core.cache import read_measured, replaced_measured, write_measured
 from bench.core.cores import allowed_cores
 from bench.core.errors import UsageError
 from bench.core.units import format_seconds
@@ -83,7 +83,20 @@ def read_aa_test(key: str) -> AATestResult | None:
 
 def store_aa_test(key: str, result: AATestResult) -> None:
     """Stores a result for this machine."""
-    write_measured(_FILE, FILE_NAME, _Stored(len(allowed_cores()), {**_read(), key: result}))
+    write_measured(_FILE, FILE_NAME, _Stored(len(allowed_cores()), {**_replaced(), key: result}))
+
+
+def store_most_gates(key: str, result: AATestResult) -> int:
+    """Stores the result of an A/A test that was cut short, unless one of more gates is stored.
+
+    Returns:
+        The number of gates of the result that is stored now.
+    """
+    known = _replaced().get(key)
+    if known is not None and known.gates > result.gates:
+        return known.gates
+    store_aa_test(key, result)
+    return result.gates
 
 
 def known_aa_test(spec: GateSpec) -> AATestResult | None:
@@ -133,4 +146,10 @@ _FILE: Final = VersionedJson(_Stored, 1, name="gate calibration", cure="run bert
 
 def _read() -> Mapping[str, AATestResult]:
     found = read_measured(_FILE, FILE_NAME)
+    return {} if found is None else found.loads
+
+
+def _replaced() -> Mapping[str, AATestResult]:
+    """What is known of the file that is about to be written."""
+    found = replaced_measured(_FILE, FILE_NAME)
     return {} if found is None else found.loads

@@ -109,7 +109,7 @@ def test_an_invalid_run_passes_nowhere(tmp_path: Path) -> None:
     outcome = describe_outcome(run.path, Path("some-model"))
     assert (outcome.exit_code, outcome.error) == (ExitCode.INCONCLUSIVE, "CANNOT TELL: the run is INVALID")
     files = tmp_path / "objectives.xml", tmp_path / "objectives.md"
-    write_verdicts([run], *files)
+    write_verdicts([analyse(run)], *files)
     (suite,) = ElementTree.fromstring(files[0].read_text())
     assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["3", "0", "3"]
     shown = run_value(analyse(run)).objectives

@@ -1,16 +1,25 @@
 """What `bertbench run` makes of its options; that it runs is shown in `tests/integration/test_cli_run.py`."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from bench.cli import run
+from bench.cli import main, run
 from bench.cli.arguments.run import add_arguments
+from bench.cli.common.load_generator import Driven
 from bench.cli.parser import Parser
-from bench.core.errors import UsageError
+from bench.core.errors import TargetError, UsageError
 from bench.core.units import parse_duration
+from bench.load.setup.run_spec import RunSpec
+from bench.results.run_paths import FILE_NAME
 from bench.workload.arrivals import ClosedLoop, Poisson
+from tests.support.json_documents import document
+from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
+from tests.support.toy_golden import write_model_dir
 
 
 def plan(*words: str) -> Any:
@@ -124,3 +133,58 @@ def test_a_closed_loop_s_users_are_the_pool() -> None:
         plan("grpc", "--arrivals", "closed:users=3", "--users", "4")
     (spec,) = plan("grpc", "--arrivals", "closed")
     assert (spec.users, spec.arrivals) == (8, ClosedLoop(8))
+
+
+@pytest.mark.parametrize("unreadable", [False, True], ids=["two runs", "one of two that can be read"])
+def test_runs_before_an_error_are_in_every_output(
+    unreadable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load generator of the third run is killed; `--json` printed the error alone, and no file was written."""
+    made: list[Path] = []
+    error = TargetError("the load generator ended by itself (killed by SIGKILL (out of memory?)); run again")
+
+    def drive(spec: RunSpec, *args: object) -> Driven:
+        if len(made) == 2:
+            if unreadable:
+                (made[0] / FILE_NAME).write_text("{")
+            raise error
+        workload = replace(WORKLOAD, seed=spec.seed, scenario="rest")
+        stored = write_run(spec.results, simulate(workload=workload), workload=workload, group=spec.group)
+        made.append(stored.path)
+        return Driven(0, "")
+
+    monkeypatch.setattr(run, "drive_once", drive)
+    model, files = write_model_dir(tmp_path / "model"), (tmp_path / "junit.xml", tmp_path / "runs.md")
+    words = ["run", "rest", "--target", "http://127.0.0.1:9", "--model-dir", model, "--out", tmp_path / "runs"]
+    words += ["--repeat", 4, "--junit", files[0], "--markdown", files[1], "--json"]
+    out, err = io.StringIO(), io.StringIO()
+    assert main(list(map(str, words)), out, err) == 4
+    line = f"bertbench: {error}"
+    assert err.getvalue().splitlines()[-1] == line
+    found = document(out.getvalue(), "run")
+    assert (found["exit_code"], found["message"], found["exit_codes"]) == (4, line, [0, 0, 4])
+    paths = made[1:] if unreadable else made
+    assert [entry["path"] for entry in found["runs"]] == list(map(str, paths))
+    (suite,) = ElementTree.parse(files[0]).getroot()
+    cases = {case.get("name"): [child.get("message") for child in case.findall("error")] for case in suite}
+    assert cases["bertbench run came to its end"] == [line]
+    validity = [name for name in cases if name and name.endswith(": validity")]
+    assert validity == [f"{path.name}: validity" for path in paths]
+    assert files[1].read_text().lstrip().startswith(f"**{line}**\n\n## {paths[0].name}")
+
+
+def test_an_error_before_the_first_run_is_in_the_junit_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of an earlier command would say PASS of this one."""
+
+    def refuse(spec: RunSpec, *args: object) -> Driven:
+        raise TargetError("the server does not answer")
+
+    monkeypatch.setattr(run, "drive_once", refuse)
+    file = tmp_path / "junit.xml"
+    words = ["run", "rest", "--target", "http://127.0.0.1:9", "--model-dir", write_model_dir(tmp_path / "model")]
+    out = io.StringIO()
+    given = [*words, "--out", tmp_path / "runs", "--junit", file, "--json"]
+    assert main(list(map(str, given)), out, io.StringIO()) == 4
+    assert document(out.getvalue(), "error")["error"]["text"] == "the server does not answer"
+    (suite,) = ElementTree.parse(file).getroot()
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["1", "0", "1"]

@@ -1,16 +1,24 @@
+import io
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
 import pytest
 
-from bench.core.errors import UsageError
+from bench.cli import main
+from bench.core.errors import InconclusiveError, TargetError, UsageError
+from bench.core.interrupts import Interrupted
 from bench.gate import aa_test
 from bench.gate.aa_test import replay, resampled, smallest_effect
 from bench.gate.aa_test_store import FILE_NAME, AATestResult, read_aa_test, store_aa_test
+from bench.gate.spec import GateSpec
 from bench.gate.types import VerdictKind, default_plan
 from bench.stats import sign_flip
 from tests.support.gate_noise import pairs, slower
+from tests.support.json_documents import document
+from tests.support.toy_golden import write_model_dir
 
 FOUND = AATestResult(20, 1, 2, 300.0, 0.03, 2.5, "2026-01-31T12:00:00Z")
 
@@ -37,6 +45,9 @@ def test_another_machines_or_broken_file(cache: Path) -> None:
     cache.write_text("{")
     with pytest.raises(UsageError, match="gate calibrate"):
         read_aa_test("grpc a")
+    # Which is the cure.
+    store_aa_test("rest a", FOUND)
+    assert read_aa_test("rest a") == FOUND
 
 
 @pytest.fixture
@@ -89,3 +100,57 @@ def test_resampling_keeps_the_count_and_slows_one_side() -> None:
         assert ratios == pytest.approx([1.1] * 23, abs=1e-3)
         rates = [pair.candidate.values["throughput"] / pair.baseline.values["throughput"] for pair in drawn]
         assert rates == pytest.approx([1 / 1.1] * 23, abs=1e-3)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (lambda: TargetError("the server ended"), 4),
+        (lambda: InconclusiveError("no pair in the time given"), 3),
+        (lambda: Interrupted(15), 143),
+    ],
+    ids=["target", "time", "signal"],
+)
+def test_gates_before_an_error_are_not_lost(
+    error: Callable[[], BaseException], code: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may have taken five minutes; a result of more gates stays what it is."""
+    ran: list[int] = []
+
+    class Gate:
+        def __init__(self, spec: GateSpec, notify: Callable[[str], None]) -> None:
+            self.pairs = list(pairs("plain", np.random.default_rng(spec.seed), 20, 0.01))
+            self.pair_seconds = 2.0
+
+        def run(self) -> SimpleNamespace:
+            if len(ran) == 2:
+                raise error()
+            ran.append(1)
+            return SimpleNamespace(verdict=replay(default_plan(0.05), iter(self.pairs), len(self.pairs)), signal=None)
+
+    monkeypatch.setattr(aa_test, "LiveGate", Gate)
+    words = ["gate", "calibrate", "--target", "http://127.0.0.1:9"]
+    words += ["--model-dir", str(write_model_dir(tmp_path / "model")), "--gates", "4", "--seed", "1"]
+    words += ["--max-time", "60s", "--warmup", "1s"]
+
+    def calibrate(*more: str) -> tuple[str, str]:
+        ran.clear()
+        out, err = io.StringIO(), io.StringIO()
+        assert main([*words, *more], out, err) == code
+        return out.getvalue(), err.getvalue().splitlines()[-1]
+
+    out, line = calibrate("--json")
+    assert line.endswith("; 2 gates of 4 ran, what they show is stored")
+    found = document(out, "gate calibrate")
+    assert (found["exit_code"], found["message"]) == (code, line)
+    assert found["result"]["gates"] == len(found["verdicts"]) == 2
+    (key,) = orjson.loads(cache.read_bytes())["loads"]
+    stored = read_aa_test(key)
+    assert stored is not None
+    assert (stored.gates, stored.pair_seconds) == (2, 2.0)
+    store_aa_test(key, FOUND)
+    out, line = calibrate()
+    assert "false alarms: 0 of 2 gates" in out
+    assert line.endswith("; 2 gates of 4 ran, the result of 20 stays stored")
+    assert read_aa_test(key) == FOUND

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.core.cache import read_measured, write_measured
+from bench.core.cache import read_measured, replaced_measured, write_measured
 from bench.core.cores import allowed_cores
 from bench.core.versioned_json import VersionedJson
 from bench.workload.workload import TRANSPORTS
@@ -79,7 +79,9 @@ def read_self_tests() -> dict[str, SelfTest]:
 
 def store_self_tests(found: Mapping[str, SelfTest]) -> Path:
     """Adds to the stored self-tests; returns the file."""
-    return write_measured(_FILE, FILE_NAME, _Stored(len(allowed_cores()), {**read_self_tests(), **found}))
+    known = replaced_measured(_FILE, FILE_NAME)
+    ways = {**(known.ways if known is not None else {}), **found}
+    return write_measured(_FILE, FILE_NAME, _Stored(len(allowed_cores()), ways))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.analysis.run import Analysis
+from bench.analysis.run_failure import run_failure
 from bench.core.atomic_files import write_named
+from bench.core.errors import ExitCode
 from bench.core.output import to_utf8
 from bench.objectives.text import HEADER, objective_rows, summary_line
 from bench.objectives.verdicts import ObjectiveResult, Verdict
@@ -33,20 +35,30 @@ def write_verdicts(
 
 
 def runs_junit(analyses: Sequence[Analysis], cut_short: str = "") -> bytes:
-    """A case for each objective of each run, and one for each run's validity.
+    """A case for each run's validity, one for its requests, and one for each of its objectives.
 
-    A FAIL is a failure; CANNOT TELL, an INVALID run and a command that was cut short are errors.
+    A FAIL is a failure, and so are requests by which the run fails whatever its objectives say. CANNOT TELL, an INVALID
+    run, a target that failed and a command that was cut short are errors.
     """
     suite = Suite("bertbench run", "bertbench.run", sum(analysis.run.file.elapsed or 0.0 for analysis in analyses))
     for analysis in analyses:
         validity = suite.case(f"{analysis.run.name}: validity", analysis.run.file.elapsed or 0.0)
         if not analysis.validity.valid:
             validity.error(str(analysis.validity))
+        _fill_requests(suite.case(f"{analysis.run.name}: requests"), analysis)
         for result in analysis.objectives.results if analysis.objectives is not None else ():
             _fill(suite.case(f"{analysis.run.name}: {result.objective}"), result)
     if cut_short:
         suite.case("bertbench run came to its end").error(cut_short)
     return suite.to_bytes()
+
+
+def _fill_requests(case: Case, analysis: Analysis) -> None:
+    failure, code = run_failure(analysis)
+    if code is ExitCode.REGRESSION:
+        case.fail(failure)
+    elif failure:
+        case.error(failure)
 
 
 def _fill(case: Case, result: ObjectiveResult) -> None:
@@ -58,11 +70,20 @@ def _fill(case: Case, result: ObjectiveResult) -> None:
 
 
 def runs_markdown(analyses: Sequence[Analysis], cut_short: str = "") -> str:
-    """Each run with its validity and the table of its objectives, after the line about what cut the command short."""
+    """Each run with its validity, why it fails whatever its objectives say, and the table of its objectives.
+
+    The line about what cut the command short comes before them.
+    """
     entries = []
     for analysis in analyses:
         found = analysis.objectives
         rows = [] if found is None else objective_rows(found)
         summary = "" if found is None else summary_line(found)
-        entries.append((analysis.run.name, str(analysis.validity), summary, rows))
+        entries.append((analysis.run.name, str(analysis.validity), _failure(analysis), summary, rows))
     return render("bench.report", "objectives.md.j2", cut_short=cut_short, entries=entries, header=HEADER)
+
+
+def _failure(analysis: Analysis) -> str:
+    """`FAIL: 3 answers differ...`; "" for a run that does not fail by its requests."""
+    failure, code = run_failure(analysis)
+    return failure and f"{Verdict.CANNOT_TELL if code is ExitCode.INCONCLUSIVE else Verdict.FAIL}: {failure}"

@@ -16,6 +16,7 @@ from bench.load.setup.run_outcome import RunOutcome, describe_outcome
 from bench.objectives.grammar import parse_objectives
 from bench.report.json_values import run_value
 from bench.report.objectives import write_verdicts
+from bench.results.records import Outcome
 from bench.results.run_reader import Run, open_run
 from tests.analysis.test_objectives import about_ten_milliseconds
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
@@ -81,11 +82,12 @@ def test_run_json_and_json_agree(mixed: Outputs) -> None:
 
 def test_junit_agrees(mixed: Outputs) -> None:
     (suite,) = ElementTree.fromstring(mixed.files[0])
-    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["5", "1", "1"]
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["6", "1", "1"]
     kinds = {"PASS": [], "FAIL": ["failure"], "CANNOT TELL": ["error"]}
     found = {case.get("name"): [child.tag for child in case if child.tag != "system-out"] for case in suite}
     name = mixed.folder.name
-    assert found == {f"{name}: validity": []} | {f"{name}: {text}": kinds[verdict] for text, verdict in SLO.items()}
+    expected = {f"{name}: {text}": kinds[verdict] for text, verdict in SLO.items()}
+    assert found == {f"{name}: validity": [], f"{name}: requests": []} | expected
 
 
 @pytest.mark.parametrize("index", [1, 2], ids=["--markdown", "report.md"])
@@ -111,8 +113,50 @@ def test_an_invalid_run_passes_nowhere(tmp_path: Path) -> None:
     files = tmp_path / "objectives.xml", tmp_path / "objectives.md"
     write_verdicts([analyse(run)], *files)
     (suite,) = ElementTree.fromstring(files[0].read_text())
-    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["3", "0", "3"]
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["4", "0", "3"]
     shown = run_value(analyse(run)).objectives
     assert shown is not None
     assert {shown.verdict, *(entry.verdict for entry in shown.results)} == {"CANNOT TELL"}
     assert all("PASS" not in text for text in (*outcome.lines, *(file.read_text() for file in files)))
+
+
+WRONG, LATE, REFUSED = Outcome.WRONG_ANSWER, Outcome.TIMEOUT, Outcome.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("slo", "spoilt", "code", "kind", "text"),
+    [
+        ("p50<=2s", {WRONG: range(500, 503)}, 1, "failure", "FAIL: 3 answers differ from the Estimator's"),
+        ("", {WRONG: range(1)}, 1, "failure", "FAIL: 1 answer differs from the Estimator's"),
+        ("p50<=2s,wrong=0", {LATE: range(200, 220)}, 1, "failure", "FAIL: 20 failed requests"),
+        ("", {REFUSED: range(100_000)}, 4, "error", "FAIL: no request was successful"),
+        ("errors<=20%", {LATE: range(200, 220)}, 0, None, None),
+        ("errors<=20%,wrong<=10%", {WRONG: range(500, 503)}, 0, None, None),
+    ],
+    ids=["wrong answers", "warm-up", "failures", "no success", "limited failures", "limited wrong answers"],
+)
+def test_requests_that_fail_a_run_fail_in_the_files(
+    slo: str, spoilt: dict[Outcome, range], code: int, kind: str | None, text: str | None, tmp_path: Path
+) -> None:
+    """`bertbench report` ends with 0, so the files alone say it to the CI system of plain Locust."""
+    requests = simulate(workload=WORKLOAD, service=about_ten_milliseconds, servers=64)
+    for outcome, places in spoilt.items():
+        for index in places[: len(requests.outcome)]:
+            requests.outcome[index] = outcome
+    objectives = parse_objectives(slo) if slo else ()
+    run = write_run(tmp_path / "runs", requests, workload=WORKLOAD, objectives=objectives)
+    ended = describe_outcome(run.path, Path("some-model"))
+    assert ended.exit_code == code, ended.error
+    files = tmp_path / "objectives.xml", tmp_path / "objectives.md"
+    words = ["report", run.path, "--out", tmp_path / "report", "--junit", files[0], "--markdown", files[1]]
+    assert main(list(map(str, words)), io.StringIO(), io.StringIO()) == 0
+    (suite,) = ElementTree.fromstring(files[0].read_text())
+    (case,) = [case for case in suite if case.get("name") == f"{run.name}: requests"]
+    found = {(child.tag, child.get("message")) for child in case}
+    lines = [line for line in files[1].read_text().splitlines() if line.startswith("**Requests: ")]
+    if kind is None or text is None:
+        assert (found, lines) == (set(), [])
+    else:
+        assert found == {(kind, ended.error)}
+        (line,) = lines
+        assert line.startswith(f"**Requests: {text}")

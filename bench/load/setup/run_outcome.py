@@ -1,11 +1,12 @@
 """The outcome of a run: its metrics, its validity and the exit code."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.analysis.run import Analysis, analyse
+from bench.analysis.run_failure import counts_text, run_failure
 from bench.core.errors import ExitCode
 from bench.core.units import format_apart, format_estimate, format_number, format_seconds, pluralize, were
 from bench.load.setup.catalog import SampleRule
@@ -15,7 +16,6 @@ from bench.objectives.verdicts import ObjectivesResult, Verdict
 from bench.results.records import Outcome
 from bench.results.run_folder import store_verdicts
 from bench.results.run_reader import open_run
-from bench.serving.errors import lacks_text
 from bench.stats.estimate import Estimate
 
 _MOST_FAILURES: Final = 3
@@ -71,12 +71,7 @@ def describe_outcome(
     analysis = analyse(open_run(path, verify=False))
     summary = analysis.summary
     objectives = analysis.objectives
-    limited = {result.objective.name for result in objectives.results} if objectives is not None else set()
-    error, code = _evaluate(summary.all_counts, model_dir, command, limited)
-    if lost and code is not ExitCode.INCONCLUSIVE and not summary.all_wrong:
-        error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
-    if error and (lacks := lacks_text(analysis.run.file.lacks)):
-        error = f"{error.partition(';')[0]}; {lacks}"
+    error, code = run_failure(analysis, lost, model_dir, option_name("-t", command))
     lines = [_counts_line(analysis), *_failure_lines(analysis), *_latency_lines(summary.metrics)]
     for name, metrics in summary.protocols.items():
         lines += [f"{name}:", *(f"  {line}" for line in _latency_lines(metrics))]
@@ -114,42 +109,15 @@ def _stopping_lines(analysis: Analysis) -> list[str]:
     return [f"ran {seconds}, the most that it may, without {until}; raise --max-duration to go on"]
 
 
-def _evaluate(
-    counts: Mapping[str, int], model_dir: Path, command: Sequence[str], limited: Set[str]
-) -> tuple[str, ExitCode]:
-    """What the outcomes of the requests alone say; `limited` are quantities whose objective decides instead."""
-    successful, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
-    failed = sum(counts.values()) - successful
-    if not sum(counts.values()):
-        return f"nothing was sent; give a longer {option_name('-t', command)} or a higher rate", ExitCode.INCONCLUSIVE
-    if wrong and not successful:
-        return (
-            f"all answers are wrong: the server may serve another model than {model_dir}; give its export with "
-            "--model-dir",
-            ExitCode.REGRESSION,
-        )
-    if wrong and "wrong" not in limited:
-        differ = "differs" if wrong == 1 else "differ"
-        return (
-            f"{pluralize(wrong, 'answer')} {differ} from the Estimator's; the run's records show which",
-            ExitCode.REGRESSION,
-        )
-    if failed and not successful:
-        text = f"no request was successful ({_counts(counts)}); check the server"
-        return text, ExitCode.TARGET_FAILED
-    unlimited = 0 if "errors" in limited else failed - wrong
-    return (f"{pluralize(unlimited, 'failed request')}", ExitCode.REGRESSION) if unlimited else ("", ExitCode.OK)
-
-
 def _counts_line(analysis: Analysis) -> str:
     summary = analysis.summary
-    outcomes = _counts(summary.counts) or "none"
-    kinds = _counts(summary.wrong_kinds)
+    outcomes = counts_text(summary.counts) or "none"
+    kinds = counts_text(summary.wrong_kinds)
     warm = sum(summary.warmup.values())
     text = f"{pluralize(summary.due, 'request')} {were(summary.due)} due: {outcomes}" + (f" ({kinds})" if kinds else "")
     if not warm:
         return text
-    failed = _counts({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
+    failed = counts_text({name: count for name, count in summary.warmup.items() if name != Outcome.OK})
     there = f" ({failed} there)" if failed else ""
     # The number of records in the run's files.
     return f"{text}; {warm:,} more in the warm-up, not counted{there}: {summary.due + warm:,} in all"
@@ -159,11 +127,6 @@ def _failure_lines(analysis: Analysis) -> list[str]:
     """What the most frequent failures said, those of the warm-up included."""
     known = [entry for entry in analysis.run.file.failures if entry.text]
     return [f"  {entry.count:,} {entry.outcome}: {entry.text}" for entry in known[:_MOST_FAILURES]]
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    """`1,200 ok, 3 timeout`."""
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def _latency_lines(metrics: Mapping[str, Estimate]) -> list[str]:

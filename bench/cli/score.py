@@ -232,7 +232,8 @@ def _open_output(
     if args.out.exists() and not args.out.is_file():
         raise UsageError(f"{args.out} is not a regular file; leave out --out and redirect the output")
     outputs = {"--out": args.out, "the journal of --out": journal_of(args.out)}
-    refuse_overlaps(outputs, others=[Path(args.file)] if args.file != STDIN else [])
+    others = [Path(args.file)] if args.file != STDIN else []
+    refuse_overlaps(outputs, others=others, in_place=("--out",))
     return ResumableOutput(args.out, form, _job(args, sides), args.resume)
 
 

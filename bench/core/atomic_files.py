@@ -65,7 +65,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     A link is replaced too: in a folder of others it might lead to any file. For a file that the user names there is
     `write_named`.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = temporary_of(path)
     try:
         with naming(path):
             # Anew, so that a link of that name in a folder of others leads nowhere.
@@ -85,6 +85,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def temporary_of(path: Path) -> Path:
+    """Where `write_atomically` writes what replaces `path`; whatever is there goes."""
+    return path.with_name(path.name + ".tmp")
 
 
 def write_named(path: Path, data: bytes) -> None:

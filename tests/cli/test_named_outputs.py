@@ -81,6 +81,14 @@ GATE = ("gate", "--baseline", "{run}", "--candidate", "{run}")
             "--out would overwrite {here}/day.csv",
         ),
         (
+            ("capacity", "plan", "{sweep}", "--diurnal", "{here}/plan.md.tmp", "--out", "{here}/plan.md"),
+            "--out is written to {here}/plan.md.tmp first, which is needed too; name another file",
+        ),
+        (
+            ("report", "{run}", "--markdown", "{here}/v", "--junit", "{here}/v.tmp"),
+            "--markdown is written to {here}/v.tmp first",
+        ),
+        (
             (
                 "capacity",
                 "simulate",
@@ -105,7 +113,8 @@ def test_what_would_be_overwritten_is_refused_before_anything_is_written(
     (tmp_path / "sweep").mkdir()
     for name in ("model.json", "sweep.json"):
         shutil.copy(EXAMPLES / "capacity" / name, tmp_path / "sweep")
-    (tmp_path / "day.csv").write_text("time,rate\n00:00,10\n12:00,50\n")
+    for name in ("day.csv", "plan.md.tmp"):
+        (tmp_path / name).write_text("time,rate\n00:00,10\n12:00,50\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(run)
     names = (

@@ -32,13 +32,30 @@ def test_a_client_s_certificate_may_choose_the_model() -> None:
     )
 
 
-@pytest.mark.parametrize(("given", "option"), [("scores", "--out"), ("scores.progress", "the journal of --out")])
-def test_neither_the_output_nor_its_journal_takes_the_input_s_place(given: str, option: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("scores", "--out would overwrite "),
+        ("scores.progress", "the journal of --out would overwrite "),
+        ("scores.progress.tmp", "the journal of --out is written to "),
+    ],
+)
+def test_neither_the_output_nor_its_journal_takes_the_input_s_place(given: str, line: str, tmp_path: Path) -> None:
     text = tmp_path / given
     text.write_text("A sentence.\n")
     words = ["score", str(text), "--target", "https://h:1", "--out", str(tmp_path / "scores")]
     side: Any = SimpleNamespace(identity={"model": "sha256:0"})
     nothing: Any = None
-    with pytest.raises(UsageError, match=f"^{option} would overwrite {tmp_path / 'scores'}"):
+    with pytest.raises(UsageError, match=f"^{line}{text}"):
         _open_output(full_parser().parse_args(words), [side], nothing, nothing)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {given: "A sentence.\n"}
+
+
+def test_an_output_that_is_written_where_it_stands_may_have_the_input_s_name_without_tmp(tmp_path: Path) -> None:
+    text = tmp_path / "scores.tmp"
+    text.write_text("A sentence.\n")
+    words = ["score", str(text), "--target", "https://h:1", "--out", str(tmp_path / "scores")]
+    side: Any = SimpleNamespace(identity={"model": "sha256:0"})
+    nothing: Any = None
+    _open_output(full_parser().parse_args(words), [side], nothing, nothing).close()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"scores.tmp": "A sentence.\n"}

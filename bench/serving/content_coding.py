@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.core.errors import printable
 from bench.core.units import format_bytes
-from bench.serving.errors import InvalidResponse, QuotedResponse
+from bench.serving.errors import InvalidResponse
 
 _STEP: Final = 1 << 16
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -69,7 +69,9 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
         raise InvalidResponse(f"the response has {len(names):,} content codings, more than {_MOST_CODINGS}")
     if any(name not in _WINDOWS for name in names):
         supported = ", ".join(sorted(_WINDOWS))
-        raise QuotedResponse(f"the response has the content coding {{}}; supported are {supported}", coding, _unknown)
+        raise InvalidResponse.quoting(
+            f"the response has the content coding {{}}; supported are {supported}", coding, _unknown
+        )
     parts: Iterator[bytes] = iter((body,))
     for name in reversed(names):
         parts = _inflated(parts, name)

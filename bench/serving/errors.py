@@ -8,7 +8,6 @@ ServingError
 ├── Rejected            the server refuses the request (4xx; INVALID_ARGUMENT, NOT_FOUND, ...)
 ├── ServerFailed        the server fails on the request (500; INTERNAL, UNKNOWN)
 └── InvalidResponse     the answer cannot be read
-    └── QuotedResponse      and the message has a part of it
 """
 
 import contextlib
@@ -145,28 +144,28 @@ class ServerFailed(ServingError):
 class InvalidResponse(ServingError):
     """The answer is not one of TensorFlow Serving."""
 
+    _quote: tuple[str, str, Callable[[str], str]] | None = None
 
-class QuotedResponse(InvalidResponse):
-    """The same, with a part of what the server sent in the message.
+    @classmethod
+    def quoting(cls, form: str, text: str, shown: Callable[[str], str] = printable) -> Self:
+        """The error whose message has a part of what the server sent.
 
-    A value is taken out of the whole text: of one that is cut the beginning would be left.
+        Values of headers are taken out of the whole text: of one that is cut the beginning would be left.
 
-    Args:
-        form: the message, with `{}` for the part.
-        text: what the server sent, uncut.
-        shown: cuts the part out of it.
-    """
-
-    def __init__(self, form: str, text: str, shown: Callable[[str], str] = printable) -> None:
-        super().__init__(form.format(shown(text)))
-        self._form = form
-        self._text = text
-        self._shown = shown
+        Args:
+            form: the message, with `{}` for the part.
+            text: what the server sent, uncut.
+            shown: cuts the part out of it.
+        """
+        error = cls(form.format(shown(text)))
+        error._quote = form, text, shown
+        return error
 
     def without(self, headers: Headers) -> Self:
-        if headers:
-            self._text = headers.redact(self._text)
-            self.args = (self._form.format(self._shown(self._text)),)
+        if headers and self._quote is not None:
+            form, text, shown = self._quote
+            self._quote = form, headers.redact(text), shown
+            self.args = (form.format(shown(self._quote[1])),)
         return super().without(headers)
 
 

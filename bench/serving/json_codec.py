@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bench.core.errors import printable
-from bench.serving.errors import InvalidResponse, QuotedResponse
+from bench.serving.errors import InvalidResponse
 from bench.serving.tensors import check_outputs
 from bench.serving.types import ModelMetadata, PredictRequest, SignatureInfo, TensorInfo, VersionStatus
 
@@ -131,9 +131,9 @@ def error_text(body: bytes) -> str:
     return printable(text, 200)
 
 
-def _unreadable(form: str, body: bytes) -> QuotedResponse:
+def _unreadable(form: str, body: bytes) -> InvalidResponse:
     """The error of an unexpected answer, whose beginning is in its message."""
-    return QuotedResponse(form, body[:_QUOTED].decode("latin-1"), _begin)
+    return InvalidResponse.quoting(form, body[:_QUOTED].decode("latin-1"), _begin)
 
 
 def _begin(text: str) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bench.bert.contract.golden_checker import GoldenChecker
 from bench.core.errors import in_words
 from bench.results.records import WrongKind
-from bench.serving.errors import InvalidResponse, QuotedResponse
+from bench.serving.errors import InvalidResponse
 from bench.serving.json_codec import predict_outputs
 from bench.serving.predict_messages import predict_response
 
@@ -72,7 +72,7 @@ class Checker:
         except Exception as fault:
             # Whatever it is, the request was sent, and its outcome is one of the answer.
             what = f"{type(fault).__name__}: {in_words(fault)}"
-            raise QuotedResponse("the answer cannot be checked ({}); report this", what) from fault
+            raise InvalidResponse.quoting("the answer cannot be checked ({}); report this", what) from fault
         if kind is None:
             if len(right) >= _REMEMBERED:
                 del right[next(iter(right))]

@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Both set up .venv on their first call and never again.
-# PYTHON=/path/to/python3.11 names another interpreter; PIP_ARGS goes to pip.
+# PYTHON=/path/to/python3.11 names another interpreter; PIP_ARGS goes to pip. `make wheel` needs no .venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,6 +21,15 @@ STAMP := $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL = -n $(WORKERS) --dist worksteal
 
+# Sets `found` to the first of these interpreters whose sys.exit takes the expression as 0, or to PYTHON alone.
+define find_python
+found=""; for candidate in "$(PYTHON)" $(1); do \
+  [ -n "$$candidate" ] || continue; \
+  if "$$candidate" -c 'import importlib.util, sys; sys.exit($(2))' 2>/dev/null; then found="$$candidate"; break; fi; \
+  [ "$$candidate" != "$(PYTHON)" ] || break; \
+done
+endef
+
 .PHONY: help setup demo demo-client image load-test test test-image protos worker-requirements lock licences wheel coverage check format bench bench-model bench-server bench-load bench-results bench-report bench-json bench-score bench-gate bench-capacity bench-overload bench-slo bench-attacks bench-soak fuzz accounting kills clean
 
 help: ## this list
@@ -30,11 +39,7 @@ setup: $(STAMP) ## the environment in .venv
 
 # The interpreter is looked for only when there is something to set up.
 $(STAMP): requirements/dev.txt requirements/otava.txt pyproject.toml
-	@found=""; for candidate in "$(PYTHON)" python3.11 python3 python; do \
-	  [ -n "$$candidate" ] || continue; \
-	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found="$$candidate"; break; fi; \
-	  [ "$$candidate" != "$(PYTHON)" ] || break; \
-	done; \
+	@$(call find_python,python3.11 python3 python,sys.version_info[:2] != (3, 11)); \
 	if [ -z "$$found" ]; then \
 	  echo "make: Python 3.11 is needed (TensorFlow 2.15, the last with tf.estimator) and $(if $(PYTHON),$(PYTHON) is not it,was not found); install python3.11 and its venv module, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; fi; \
 	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
@@ -93,8 +98,12 @@ licences: $(STAMP) ## the licences of what `make setup` installs, into docs/refe
 	@$(BIN)/python -m venv $(VENV)/licences && $(VENV)/licences/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt pip-licenses
 	@$(BIN)/python requirements/licences.py $(VENV)/licences/bin/pip-licenses
 
-wheel: $(STAMP) ## the package as a wheel, into dist/
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --wheel-dir dist .
+# The build fetches what it needs, setuptools, into an environment of its own.
+wheel: ## the package as a wheel, into dist/; by any Python from 3.11 with pip
+	@$(call find_python,python3 python python3.13 python3.12 python3.11 $(BIN)/python,sys.version_info < (3, 11) or not importlib.util.find_spec("pip")); \
+	if [ -z "$$found" ]; then \
+	  echo "make: Python 3.11 or later with pip is needed and $(if $(PYTHON),$(PYTHON) is not it,was not found); activate an environment that has it, or name one: make wheel PYTHON=/path/to/python3" >&2; exit 2; fi; \
+	"$$found" -m pip wheel --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --wheel-dir dist .
 
 demo-client: $(STAMP) ## what clients of the demo model need, into the package
 	@$(BIN)/python -m bench.bert.demo.client_files

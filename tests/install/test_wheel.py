@@ -1,6 +1,8 @@
 """The wheel in an empty environment, outside any checkout: what is in it, and what it does there."""
 
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from bench import __version__
 from bench.load.setup.catalog import FILES
 from bench.results.run_reader import find_runs
 from bench.server.lifecycle import RunningServer
-from tests.support.installation import ROOT, Installation, dependencies, install, required
+from tests.support.installation import ROOT, Installation, copy_sources, dependencies, install, required
 from tests.support.pages import GUIDE, Block, blocks
 
 pytestmark = pytest.mark.long(75)
@@ -26,6 +28,13 @@ from locust import events
 @events.init_command_line_parser.add_listener
 def add(parser, **_):
     parser.add_argument("--plugin-option")
+"""
+
+# The interpreter of the tests, which says that it is of another version.
+PYTHON = """#!/bin/sh
+faked="import sys; sys.version_info = ({version}, 0, 'final', 0); exec(sys.argv.pop())"
+[ "$1" != -c ] || exec {python} -c "$faked" "$2"
+exec {python} "$@"
 """
 
 
@@ -47,6 +56,44 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert "License-File: LICENSE" in metadata
     assert "Classifier: Programming Language :: Python :: 3.13" in metadata
     assert "Keywords: " in metadata
+
+
+def make_wheel(source: Path, version: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """`make wheel` where `python3` has this version and nothing else is there, without a network."""
+    tools = source.parent / "bin"
+    tools.mkdir()
+    (tools / "python3").write_text(PYTHON.format(python=sys.executable, version=version.replace(".", ", ")))
+    (tools / "python3").chmod(0o755)
+    return subprocess.run(
+        ["/usr/bin/make", "wheel", "PIP_ARGS=--no-index --no-build-isolation", *words],
+        cwd=source,
+        env={"PATH": str(tools), "HOME": str(source)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_make_wheel_takes_any_later_python_and_makes_no_environment(wheel: Path, tmp_path: Path) -> None:
+    source = copy_sources(tmp_path / "source", "Makefile")
+    done = make_wheel(source, "3.13")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (source / "dist").iterdir()] == [wheel.name]
+    assert not (source / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [((), "was not found"), (("PYTHON=/nowhere/python3",), "/nowhere/python3 is not it")]
+)
+def test_make_wheel_says_which_python_it_needs(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "Makefile").symlink_to(ROOT / "Makefile")
+    done = make_wheel(tmp_path / "source", "3.10", *words)
+    assert done.returncode == 2
+    ours, makes = done.stderr.splitlines()
+    assert ours.startswith(f"make: Python 3.11 or later with pip is needed and {says}; ")
+    assert makes.startswith("make: *** ")
 
 
 def test_no_module_of_ours_takes_the_name_of_another_package(base: Installation, tmp_path: Path) -> None:

@@ -28,19 +28,28 @@ def build_wheel(folder: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = list(folder.glob("*.whl"))
         if not found:
-            # A copy: setuptools would pack what an earlier build left in the checkout.
-            source = folder / "source"
-            source.mkdir()
-            for part in (ROOT / name for name in PARTS):
-                if part.is_dir():
-                    shutil.copytree(part, source / part.name, symlinks=True)
-                else:
-                    shutil.copy2(part, source)
+            source = copy_sources(folder / "source")
             words = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder), str(source)]
             subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=300)
             found = list(folder.glob("*.whl"))
     (wheel,) = found
     return wheel
+
+
+def copy_sources(folder: Path, *more: str) -> Path:
+    """A copy of what the wheel is made of: setuptools would pack what an earlier build left in the checkout.
+
+    Args:
+        folder: where it is made.
+        more: further files of the checkout.
+    """
+    folder.mkdir()
+    for part in (ROOT / name for name in (*PARTS, *more)):
+        if part.is_dir():
+            shutil.copytree(part, folder / part.name, symlinks=True)
+        else:
+            shutil.copy2(part, folder)
+    return folder
 
 
 def dependencies(extra: str = "") -> list[str]:

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # TensorFlow Serving, a Locust master and workers in containers on a model folder; the runs stay on this machine.
 #
-#   docker/load-test.sh MODEL_DIR [SCENARIO...]      scenarios: rest and grpc_api without a name
+#   docker/load-test.sh MODEL_DIR [SCENARIO...]      scenarios: rest and grpc without a name
 #
-#   WORKERS=3 RUN_TIME=60s docker/load-test.sh my-model rest grpc_api
+#   WORKERS=3 RUN_TIME=60s docker/load-test.sh my-model rest single-stream
 #
 #   DEVICE       cpu or gpu (default: cpu)
 #   RESULTS_DIR  folder of the runs (default: results); they belong to the caller, or as root to the folder's owner
@@ -28,13 +28,26 @@ fail() {
 [ -n "${1:-}" ] || fail "give the model folder: docker/load-test.sh MODEL_DIR [SCENARIO...]" 2
 model=$1
 shift
-[ $# -gt 0 ] || set -- rest grpc_api
+[ $# -gt 0 ] || set -- rest grpc
 [ -d "$model" ] || fail "the model folder $model does not exist; export one with bertbench export --checkpoint CHECKPOINT --out $model" 2
 ls -- "$model" | grep -Eq '^[0-9]+$' || fail "$model has no version folder, such as $model/1; give an exported model" 2
+# The file of a scenario, by its name (grpc, single-stream) or by the file's own.
+scenario_file() {
+  local file
+  for file in "$1" "${1//-/_}" "${1}_api"; do
+    if [ -f "$here/../scenarios/$file.py" ]; then
+      echo "$file"
+      return
+    fi
+  done
+  return 1
+}
+scenarios=()
 for scenario in "$@"; do
-  [ -f "$here/../scenarios/$scenario.py" ] || fail "there is no scenario $scenario; give one of $(
-    cd "$here/../scenarios" && ls -- *.py | sed 's/\.py$//' | paste -sd ' '
+  file=$(scenario_file "$scenario") || fail "there is no scenario $scenario; give one of $(
+    cd "$here/../scenarios" && ls -- *.py | sed 's/\.py$//; s/_api$//; s/_/-/g' | paste -sd ' '
   )" 2
+  scenarios+=("$file")
 done
 device=${DEVICE:-cpu}
 case $device in cpu | gpu) ;; *) fail "DEVICE is cpu or gpu, not $device" 2 ;; esac
@@ -142,7 +155,7 @@ compose up --detach --wait serving >/dev/null || {
   failed "Serving did not start on $MODEL_DIR; its last output is above"
 }
 code=0
-for scenario in "$@"; do
+for scenario in "${scenarios[@]}"; do
   [ -z "$signal" ] || break
   echo "$scenario on $device, ${WORKERS:-2} workers, ${RUN_TIME:-60s}"
   export SCENARIO=$scenario

@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bench.core.cache import make_cache_dir
+from bench.load.setup.catalog import FILES
 from bench.server.embedded.config.flags import Flags
 from tests.support.debian import one_process
 from tests.support.debian_image import debian_image
@@ -179,6 +180,13 @@ def test_modes_of_the_checkout_do_not_reach_the_image() -> None:
     sources = [words.split()[1] for words in copied if words.split()[1].startswith("/src/")]
     assert {source.split("/")[2] for source in sources} == set(opened)
     assert "mkdir -m 1777 /runs" in final
+
+
+def test_images_have_each_scenario_by_its_name() -> None:
+    """`SCENARIO` is a part of a path there."""
+    text = (ROOT / "docker" / "Dockerfile").read_text()
+    links = {name: file for file, name in re.findall(r"\bln -s (\S+\.py) (\S+\.py)", text)}
+    assert links == {f"{name}.py": file for name, file in FILES.items() if file != f"{name}.py"}
 
 
 def test_documented_containers_store_runs_as_the_caller() -> None:

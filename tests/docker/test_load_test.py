@@ -22,6 +22,7 @@ import yaml
 
 from bench.analysis.run import analyse
 from bench.bert.demo.client_files import CLIENT_FOLDER
+from bench.load.setup.catalog import SCENARIOS
 from bench.results.run_reader import Run, find_runs
 from bench.server.running import free_ports
 from tests.support.compose import compose_environment
@@ -269,7 +270,7 @@ def long_timeout() -> str:
         ([], 2, "give the model folder"),
         (["nowhere"], 2, "the model folder nowhere does not exist"),
         (["."], 2, "has no version folder"),
-        ([str(CLIENT_FOLDER), "fast"], 2, "there is no scenario fast; give one of compare "),
+        ([str(CLIENT_FOLDER), "fast"], 2, f"there is no scenario fast; give one of {' '.join(sorted(SCENARIOS))}"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(words: list[str], code: int, says: str, tmp_path: Path) -> None:

@@ -11,15 +11,17 @@ from typing import Final
 import pytest
 
 from bench.bert.demo.client_files import CLIENT_FOLDER
+from bench.load.setup.catalog import FILES, SCENARIOS
 from tests.support.locust_process import wait_for
 from tests.support.pages import ROOT
 
 LOAD_TEST: Final = str(ROOT / "docker/load-test.sh")
 BUILD: Final = str(ROOT / "docker/build.sh")
-VARIABLES: Final = ("COMPOSE_PROJECT_NAME", "RUN_AS", "MODEL_DIR", "RESULTS_DIR")
+VARIABLES: Final = ("COMPOSE_PROJECT_NAME", "RUN_AS", "MODEL_DIR", "RESULTS_DIR", "SCENARIO")
 # FAKE_ABSENT has images that are not here, FAKE_FAILS the first word of what fails, FAKE_SLOW a part of what is slow.
 FAKE: Final = r"""#!/bin/bash
 printf '%s\t' "${COMPOSE_PROJECT_NAME:-}" "${RUN_AS:-}" "${MODEL_DIR:-}" "${RESULTS_DIR:-}" >>"$FAKE_LOG"
+printf '%s\t' "${SCENARIO:-}" >>"$FAKE_LOG"
 echo "$*" >>"$FAKE_LOG"
 if [ -n "${FAKE_SLOW:-}" ]; then case "$*" in *"$FAKE_SLOW"*)
   trap 'kill $!; exit 1' INT
@@ -131,6 +133,15 @@ def test_an_image_of_its_own_name_is_built(place: Place, name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert [words.split("--tag ")[1] for words in place.said("build")] == [f"{name}:load -", f"{name}:worker -"]
     assert place.said("pull") == []
+
+
+@pytest.mark.parametrize("names", [tuple(SCENARIOS), tuple(file.removesuffix(".py") for file in FILES.values()), ()])
+def test_scenarios_have_their_names_or_those_of_their_files(place: Place, names: tuple[str, ...]) -> None:
+    done = place.run(LOAD_TEST, "my model", *names)
+    assert done.returncode == 0, done.stderr
+    begun = [call.variables["SCENARIO"] for call in place.calls() if call.words.endswith(" master worker")]
+    files = [file.removesuffix(".py") for file in FILES.values()]
+    assert begun == (files if names else ["rest", "grpc_api"])
 
 
 def test_projects_of_others_are_left_alone(place: Place) -> None:

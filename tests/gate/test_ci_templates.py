@@ -35,6 +35,11 @@ PYTHON = """#!/bin/sh
 mkdir "$7" 2> /dev/null || { mkdir -p "$(dirname "$7")" && mkdir "$7"; } || exit 2
 cp code "$7/model"
 """
+# Of the folder that has the Makefile's rule.
+MAKE = """#!/bin/sh
+[ "$1 $3" = "-C setup" ] && [ -f "$2/bench/__init__.py" ] || exit 96
+mkdir -p "$2/.venv/bin"
+"""
 GH = """#!/bin/sh
 echo "gh $*" >> "$LOG"
 case "$*" in
@@ -66,13 +71,15 @@ class Project:
         self.tools.mkdir()
         git(self.origin, "init", "-q")
         (self.origin / "code").write_text("first\n")
-        git(self.origin, "add", "code")
+        (self.origin / "bench").mkdir()
+        (self.origin / "bench/__init__.py").write_text("")
+        git(self.origin, "add", "code", "bench")
         git(self.origin, "commit", "-qm", "first")
         git(self.origin, "branch", "-m", "release/1")
         git(self.origin, "branch", "change")
         commit(self.origin, "change", "changed")
         git(root, "clone", "-q", "--branch", "change", f"file://{self.origin}", str(self.clone))
-        for name, text in (("bertbench", BERTBENCH), ("python", PYTHON), ("gh", GH), ("make", "#!/bin/sh\n")):
+        for name, text in (("bertbench", BERTBENCH), ("python", PYTHON), ("gh", GH), ("make", MAKE)):
             (self.tools / name).write_text(text)
             (self.tools / name).chmod(0o755)
 
@@ -189,7 +196,9 @@ def test_the_github_job_twice_in_one_clone(project: Project, code: int, choice: 
         # What actions/checkout does with `path: base`.
         subprocess.run(["rm", "-rf", project.clone / "base"], check=True)
         git(project.clone, "clone", "-q", "--branch", "release/1", f"file://{project.origin}", "base")
-        assert project.run(step(job, "set up")["run"], code, *GITHUB, GITHUB_PATH="/dev/null").returncode == 0
+        set_up = step(job, "set up")
+        done = project.run(set_up["run"], code, *GITHUB, GITHUB_PATH="/dev/null", **set_up.get("env", {}))
+        assert done.returncode == 0, done.stderr
         made = project.run(step(job, "export both models")["run"], code, *GITHUB)
         assert made.returncode == 0, made.stderr
         done = project.run(step(job, "gate")["run"], code, *GITHUB, **variables)
@@ -199,6 +208,31 @@ def test_the_github_job_twice_in_one_clone(project: Project, code: int, choice: 
         assert (project.clone / "gate" / "gate.xml").is_file() == (code != 2)
     summary = project.clone.parent / "summary.md"
     assert (summary.read_text().count(f"## Gate: {VERDICTS[code]}") if summary.exists() else 0) == 2 * (code != 2)
+
+
+GITHUB_SET_UP = step(github_jobs("github-gate")["gate"], "set up")
+SET_UP = {
+    "github": (GITHUB_SET_UP["run"], GITHUB, GITHUB_SET_UP.get("env", {})),
+    "gitlab": ("\n".join(gitlab_job()["before_script"]), GITLAB, {"CI_MERGE_REQUEST_PROJECT_ID": "1"}),
+}
+"""By template: the script that sets bertbench up, how bash is called, and the template's own variables."""
+
+
+@pytest.mark.parametrize("template", SET_UP)
+def test_a_repository_that_is_no_fork_names_the_folder_of_bertbench(project: Project, template: str) -> None:
+    script, options, own = SET_UP[template]
+    git(project.clone, "mv", "-k", "bench", "moved")
+    (project.clone / "load").mkdir()
+    (project.clone / "moved").rename(project.clone / "load" / "bench")
+    variables = gitlab_variables(project, **own, GITHUB_PATH=str(project.clone / "path"))
+    for folder in (".", "elsewhere"):
+        done = project.run(script, 0, *options, **{**variables, "BERTBENCH": folder})
+        assert done.returncode == 2
+        assert f"no bertbench in {folder}; check it out, and name its folder in BERTBENCH" in done.stderr
+    shown = 'case ":$PATH:$(cat path 2>/dev/null):" in *"/load/.venv/bin:"*) exit 0 ;; esac; exit 95'
+    done = project.run(f"{script}\n{shown}", 0, *options, **{**variables, "BERTBENCH": "load"})
+    assert done.returncode == 0, done.stderr
+    assert (project.clone / "load/.venv/bin").is_dir()
 
 
 def test_the_github_cache_is_written_by_each_run() -> None:
@@ -283,7 +317,7 @@ def test_a_job_that_fails_before_its_gate_keeps_no_verdict_of_another(project: P
         done = project.run("\n".join(job["before_script"] + job["script"]), 0, *GITLAB, **variables)
     else:
         for entry in (entry for entry in github_jobs(template)["gate"]["steps"] if "run" in entry):
-            done = project.run(entry["run"], 0, *GITHUB, GITHUB_PATH="/dev/null")
+            done = project.run(entry["run"], 0, *GITHUB, GITHUB_PATH="/dev/null", **entry.get("env", {}))
             if done.returncode:
                 break
     assert done.returncode == 1

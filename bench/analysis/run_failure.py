@@ -28,7 +28,7 @@ def run_failure(
         a process was lost.
     """
     error, code = _of_requests(analysis, model, longer)
-    if lost and code is not ExitCode.INCONCLUSIVE and not analysis.summary.all_wrong:
+    if lost and code is not ExitCode.INCONCLUSIVE and not _wrong_answers_decide(analysis):
         error, code = f"{'; '.join(lost)}; see how it ended, and run again", ExitCode.TARGET_FAILED
     if error and (lacks := lacks_text(analysis.run.file.lacks)):
         error = f"{error.partition(';')[0]}; {lacks}"
@@ -37,8 +37,7 @@ def run_failure(
 
 def _of_requests(analysis: Analysis, model: object, longer: str) -> tuple[str, ExitCode]:
     """What the outcomes of the requests alone say."""
-    counts, objectives = analysis.summary.all_counts, analysis.objectives
-    limited = {result.objective.name for result in objectives.results} if objectives is not None else set()
+    counts, limited = analysis.summary.all_counts, _limited(analysis)
     successful, wrong = counts[Outcome.OK], counts[Outcome.WRONG_ANSWER]
     failed = sum(counts.values()) - successful
     if not sum(counts.values()):
@@ -58,6 +57,18 @@ def _of_requests(analysis: Analysis, model: object, longer: str) -> tuple[str, E
         return f"no request was successful ({counts_text(counts)}); check the server", ExitCode.TARGET_FAILED
     unlimited = 0 if "errors" in limited else failed - wrong
     return (f"{pluralize(unlimited, 'failed request')}", ExitCode.REGRESSION) if unlimited else ("", ExitCode.OK)
+
+
+def _limited(analysis: Analysis) -> set[str]:
+    """The quantities whose objective decides instead."""
+    objectives = analysis.objectives
+    return {result.objective.name for result in objectives.results} if objectives is not None else set()
+
+
+def _wrong_answers_decide(analysis: Analysis) -> bool:
+    """Whether wrong answers fail the run: those that no objective limits, or all answers."""
+    counts = analysis.summary.all_counts
+    return counts[Outcome.WRONG_ANSWER] > 0 and ("wrong" not in _limited(analysis) or not counts[Outcome.OK])
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

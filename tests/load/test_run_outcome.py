@@ -1,17 +1,19 @@
 """What a run says of itself, and the exit code."""
 
+import itertools
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.analysis.run import analyse
-from bench.core.errors import ExitCode
+from bench.core.errors import ExitCode, TargetError, UsageError, WrongAnswerError
 from bench.core.units import format_number, format_seconds
 from bench.load.setup.catalog import SampleRule
 from bench.load.setup.run_outcome import describe_outcome
+from bench.objectives.grammar import parse_objectives
 from bench.objectives.until import parse_until
 from bench.results.failures import FailureText
 from bench.results.manifest import Stopping
@@ -19,6 +21,7 @@ from bench.results.records import Outcome
 from bench.results.run_paths import FILE_NAME
 from bench.results.run_reader import find_runs, open_run
 from bench.serving.errors import Lack
+from tests.support.pages import ROOT
 from tests.support.synthetic_runs import WORKLOAD, settling_run, simulate, write_run
 
 MODEL = Path("some-model")
@@ -195,3 +198,104 @@ def test_how_a_run_that_may_stop_by_itself_ended(tmp_path: Path, reason: str, in
     file = replace(run.file, stopping=stopping, interrupted=interrupted, elapsed=12.0 if interrupted else 22.0)
     (run.path / FILE_NAME).write_bytes(file.to_bytes())
     assert line in describe_outcome(run.path, MODEL).lines
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens in a run: what becomes of its requests, lost processes, objectives."""
+
+    spoil: Any = lambda requests: None
+    lost: tuple[str, ...] = ()
+    slo: str = ""
+
+
+BEFORE = {
+    "a signal ended the process": "130, 143, 129",
+    "invalid options": str(int(UsageError.exit_code)),
+    "the server does not start": str(int(TargetError.exit_code)),
+    "a server that was not started here": str(int(WrongAnswerError.exit_code)),
+}
+EVENTS = {
+    "nothing was due": Event(spoil=lambda requests: clear(requests)),
+    "wrong answers": Event(spoil=spoil_one(Outcome.WRONG_ANSWER)),
+    "a process of the load generator": Event(lost=("worker 1 was lost",)),
+    "no request was successful": Event(spoil=spoil_all(Outcome.TIMEOUT)),
+    "any other failed request": Event(spoil=spoil_one(Outcome.TIMEOUT, 500)),
+    "an objective is not met": Event(slo="p50<=1ms"),
+    "an objective cannot be told": Event(slo="p99.9<=10s"),
+    "none of these": Event(),
+}
+
+
+def clear(requests: Any) -> None:
+    for name in ("due", "sent", "done", "outcome"):
+        setattr(requests, name, getattr(requests, name)[:0])
+
+
+def delay(requests: Any) -> None:
+    """The load generator falls half a second behind."""
+    requests.sent, requests.done = requests.sent + 0.5, requests.done + 0.5
+
+
+def after(root: Path, *events: Event) -> Any:
+    """The outcome of a run with all of the events, the first one last."""
+    requests = simulate()
+    for event in reversed(events):
+        event.spoil(requests)
+    slo = ",".join(event.slo for event in events if event.slo)
+    run = write_run(root, requests, objectives=parse_objectives(slo) if slo else ())
+    return describe_outcome(run.path, MODEL, lost=[line for event in events for line in event.lost])
+
+
+def documented() -> dict[str, str]:
+    """The table of the reference: what happened, and the exit code."""
+    text = (ROOT / "docs/reference/load.md").read_text(encoding="utf-8")
+    section = text.partition("## Exit codes\n")[2].partition("\n## ")[0]
+    rows = [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("| ")]
+    return dict(rows[1:])
+
+
+def code_of(start: str) -> str:
+    (found,) = [code for what, code in documented().items() if what.startswith(start)]
+    return found.partition(",")[0] if found.endswith("`--exit-code-on-error`") else found
+
+
+def test_the_table_of_exit_codes_has_a_row_for_each_event() -> None:
+    rows, known = list(documented()), [*BEFORE, *EVENTS]
+    assert len(rows) == len(known)
+    assert all(row.startswith(start) for row, start in zip(rows, known, strict=True))
+    assert {start: code_of(start) for start in BEFORE} == BEFORE
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_has_the_code_of_its_row(event: str, tmp_path: Path) -> None:
+    assert after(tmp_path, EVENTS[event]).exit_code == int(code_of(event))
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.combinations([*EVENTS][1:-1], 2)])
+def test_the_first_row_that_applies_decides(first: str, second: str, tmp_path: Path) -> None:
+    assert after(tmp_path, EVENTS[first], EVENTS[second]).exit_code == int(code_of(first))
+
+
+def test_an_invalid_run_without_a_failure_has_exit_code_3_with_objectives_only(tmp_path: Path) -> None:
+    late = Event(spoil=delay)
+    plain, limited = after(tmp_path / "plain", late), after(tmp_path / "limited", late, Event(slo="p50<=10s"))
+    assert plain.lines[-2].startswith("INVALID")
+    assert (plain.exit_code, limited.exit_code) == (ExitCode.OK, ExitCode.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
+    ("slo", "spoil", "code"),
+    [
+        ("wrong<=5%,errors<=50%", spoil_one(Outcome.WRONG_ANSWER), ExitCode.TARGET_FAILED),
+        ("wrong<=5%", spoil_one(Outcome.WRONG_ANSWER), ExitCode.TARGET_FAILED),
+        ("errors<=50%", spoil_one(Outcome.WRONG_ANSWER), ExitCode.REGRESSION),
+        ("wrong<=5%", spoil_all(Outcome.WRONG_ANSWER), ExitCode.REGRESSION),
+    ],
+)
+def test_wrong_answers_that_an_objective_decides_do_not_hide_a_lost_process(
+    slo: str, spoil: Any, code: ExitCode, tmp_path: Path
+) -> None:
+    found = after(tmp_path, Event(spoil=spoil), EVENTS["a process of the load generator"], Event(slo=slo))
+    assert found.exit_code is code
+    assert ("worker 1 was lost" in found.error) == (code is ExitCode.TARGET_FAILED)

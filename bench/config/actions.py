@@ -1,11 +1,10 @@
 """Options of an `argparse` parser as settings: their names, and the words of a command line for a value."""
 
 import argparse
-import tomllib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from bench.config.sources import Setting
+from bench.config.sources import Setting, read_toml
 from bench.core.errors import UsageError, did_you_mean, printable
 
 MOST_VALUES: Final = 1000
@@ -140,7 +139,7 @@ def _listed(setting: Setting) -> Any:
     if not (text.startswith("[") and text.endswith("]")):
         return setting.value
     try:
-        return tomllib.loads(f"values = {text}")["values"]
+        return read_toml(f"values = {text}")["values"]
     except (ValueError, RecursionError) as error:
         if text[1:].lstrip()[:1] in ('"', "'"):
             raise UsageError(f'{setting.source}: cannot read the list; write it like ["one", "two"]') from error

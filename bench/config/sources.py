@@ -23,6 +23,8 @@ PYPROJECT: Final = "pyproject.toml"
 TABLE: Final = "tool.bertbench"
 """Of the settings in a `pyproject.toml`."""
 MOST_BYTES: Final = 1_000_000
+_MOST_STEPS: Final = 20_000_000
+"""Of the search for tables while a text is read, some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +205,53 @@ def _content(path: Path) -> bytes:
     return data
 
 
+class _DeepKeyError(RecursionError):
+    """Names of tables or dotted keys whose reading would take minutes to hours."""
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is not TOML.
+        RecursionError: it is nested too deeply.
+    """
+    _check_depth(text)
+    return tomllib.loads(text)
+
+
+def _check_depth(text: str) -> None:
+    """Refuses a text whose dotted keys `tomllib` would take too long for.
+
+    It looks up each prefix of a key from the root on, below a header from the header's root: quadratic in the parts.
+    Parts are counted by the dots of a line, which neither a key nor a header can leave; those of values count too, so
+    the bound is far above what values have.
+
+    Raises:
+        RecursionError: with the line that has the most.
+    """
+    steps = header = most = place = 0
+    # Only these end a line of TOML: a quoted part may hold U+2028.
+    for number, line in enumerate(text.split("\n"), 1):
+        dots = line.count(".")
+        if dots > most:
+            most, place = dots, number
+        if line.lstrip(" \t").startswith("["):
+            # A value can look like a header, and must not end one.
+            header = max(header, dots)
+        steps += (dots + 1) * (header + dots + 1)
+        if steps > _MOST_STEPS:
+            raise _DeepKeyError(f"line {place} has {most:,} dots")
+
+
 def _parsed(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(_content(path).decode("utf-8-sig"))
+        return read_toml(_content(path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
     except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply; settings are at most tables in tables") from error
+        reason = f" ({error})" if isinstance(error, _DeepKeyError) else ""
+        raise UsageError(f"{path} is nested too deeply{reason}; settings are at most tables in tables") from error
     except ValueError as error:
         # Of a whole number of thousands of digits too, which tomllib passes on from int().
         reason = re.sub(r"\s+", " ", str(error))

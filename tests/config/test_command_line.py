@@ -188,6 +188,7 @@ def test_of_options_that_exclude_each_other_the_higher_one_wins(
         ("run rest", {}, "gate = 1", "gate in bertbench.toml: its options belong in a table, [gate]"),
         ("run rest", {}, "model-dir = 'a'\nmodel_dir = 'b'", "model-dir and model_dir in bertbench.toml are the same"),
         ("run rest", {"BERTBENCH_USRS": "1"}, "", "BERTBENCH_USRS: unknown option; did you mean BERT"),
+        ("run rest", {"BERTBENCH_ARRIVALS": "['a', {" + "a." * 5000 + "a=1}]"}, "", "BERTBENCH_ARRIVALS: cannot read"),
         ("run rest", {"BERTBENCH_RUN_USER": "1"}, "", "BERTBENCH_RUN_USER: unknown option"),
         ("run rest", {"BERTBENCH_CONFIG": "n.toml"}, "", "BERTBENCH_CONFIG: cannot open n.toml: the file or"),
         ("run rest --config n.toml", {}, "", "cannot open n.toml: the file or folder does not exist"),

@@ -10,6 +10,9 @@ from bench.core.errors import UsageError
 OWN = "users = 1\n"
 TABLE = "[tool.bertbench]\nusers = 2\n[tool.bertbench.run]\nusers = 3\n"
 
+DEEP_TABLE = b"\n [" + b"a." * 500 + b"a]\nx = [\n[1.5],\n]\n" + b"".join(b"k%d = 1\n" % key for key in range(50_000))
+"""Each of its keys is looked up through all parts of its name."""
+
 
 def users(folder: Path) -> object:
     file = read_settings({}, None, folder).file
@@ -79,6 +82,9 @@ def test_a_project_s_file_names_its_table(tmp_path: Path) -> None:
         (b"users = 1\nusers = 2\n", "is not TOML: Cannot overwrite a value (at line 2, column 10)"),
         (b"label = '\xff'", "is not UTF-8 (byte 10); save it as UTF-8"),
         (b"a = " + b"[" * 100_000, "is nested too deeply"),
+        (b"a." * 5000 + b"a = 1", "is nested too deeply (line 1 has 5,000 dots)"),
+        (b"a = {" + b"'a' . " * 5000 + b"a = 1}", "is nested too deeply (line 1 has 5,000 dots)"),
+        (DEEP_TABLE, "is nested too deeply (line 2 has 500 dots)"),
         (b"a = " + b"9" * 5000, "is not TOML: "),
         (b"#" * (MOST_BYTES + 1), "has over 1,000,000 bytes"),
         (b"\x00", "is not TOML: "),
@@ -91,6 +97,15 @@ def test_a_file_that_cannot_be_read_is_one_line(content: bytes, reason: str, tmp
         read_file(path)
     assert str(caught.value).startswith(f"{path} {reason}")
     assert "\n" not in str(caught.value)
+
+
+def test_dots_of_values_are_no_depth(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    values = ", ".join(["0.5"] * 3000)
+    path.write_text(
+        f"[project]\nvalues = [{values}]\n" + "[tool.bertbench.run]\nusers = 3\n# a.b.c\n" + "#.\n" * 100_000
+    )
+    assert read_file(path).root == {"run": {"users": 3}}
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

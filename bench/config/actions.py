@@ -73,11 +73,15 @@ def value_for(parser: argparse.ArgumentParser, action: argparse.Action, setting:
 
 def given_value(action: argparse.Action, setting: Setting) -> bool | int | list[str]:
     """As `value_for`, with texts that the option's parser has not read."""
-    if isinstance(action, argparse._CountAction):
-        return _count(setting)
-    if action.nargs == 0 or (action.nargs == "?" and _is_truth(setting)):
-        return _truth(setting)
-    return _texts(action, setting)
+    try:
+        if isinstance(action, argparse._CountAction):
+            return _count(setting)
+        if action.nargs == 0 or (action.nargs == "?" and _is_truth(setting)):
+            return _truth(setting)
+        return _texts(action, setting)
+    except ValueError as error:
+        # Python neither reads nor shows over 4300 decimal digits; TOML has numbers in other bases, which it reads.
+        raise UsageError(f"{setting.source}: the number has too many digits; give a smaller one") from error
 
 
 def words_for(parser: argparse.ArgumentParser, action: argparse.Action, setting: Setting) -> list[str]:

@@ -49,6 +49,12 @@ def test_every_fault_is_a_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_number_that_cannot_be_shown_is_a_fault(tmp_path: Path) -> None:
+    says = "in bertbench.toml: the number has too many digits; give a smaller one"
+    text = f"users = 0x{'1' * 5000}\nnoise = 0x{'1' * 5000}"
+    assert faults(text, {}, tmp_path) == [f"users {says}", f"noise {says}"]
+
+
 def test_in_a_project_s_file_an_option_s_table_has_the_prefix(tmp_path: Path) -> None:
     """[run] would be a table of another program."""
     path = tmp_path / "pyproject.toml"

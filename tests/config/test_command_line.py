@@ -10,6 +10,9 @@ from bench.config.command_line import read_command_line, without_options
 from bench.core.errors import UsageError, one_line
 from tests.config.programs import names, parsed, program, read
 
+HUGE = "1" * 5000
+"""Digits of a number that Python does not print."""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -177,7 +180,15 @@ def test_of_options_that_exclude_each_other_the_higher_one_wins(
         ("run rest", {"BERTBENCH_PADDED": "ture"}, "", "BERTBENCH_PADDED: 'ture' is not true or false, which a switch "
          "takes; did you mean true?"),
         ("run rest", {}, "noise = -1", "noise in bertbench.toml: -1 is out of range; give a number from 0 to 10"),
+        ("run rest", {}, f"users = 0x{HUGE}", "users in bertbench.toml: the number has too many digits; give a sm"),
+        ("run rest", {}, f"noise = 0x{HUGE}", "noise in bertbench.toml: the number has too many digits"),
+        ("run rest", {}, f"padded = 0b1{HUGE * 4}", "padded in bertbench.toml: the number has too many digits"),
+        ("run rest", {}, f"arrivals = ['a', 0x{HUGE}]", "arrivals in bertbench.toml: the number has too many digits"),
+        ("run rest", {"BERTBENCH_NOISE": HUGE}, "", "BERTBENCH_NOISE: the number has too many digits"),
+        ("run rest", {"BERTBENCH_ARRIVALS": f"[0x{HUGE}]"}, "", "BERTBENCH_ARRIVALS: the number has too many digits"),
+        ("run rest", {"BERTBENCH_USERS": HUGE}, "", "BERTBENCH_USERS: "),
         ("run rest", {"BERTBENCH_ARRIVALS": '["a", b]'}, "", "BERTBENCH_ARRIVALS: cannot read the list"),
+        ("run rest", {"BERTBENCH_ARRIVALS": "['a', {" + "a." * 5000 + "a=1}]"}, "", "BERTBENCH_ARRIVALS: cannot read"),
         ("run rest", {}, "epochs = 1\nsteps = 2", "epochs in bertbench.toml and steps in bertbench.toml exclude"),
         ("run rest", {"BERTBENCH_STEPS": "1", "BERTBENCH_EPOCHS": "1"}, "", "BERTBENCH_EPOCHS and BERTBENCH_STEPS ex"),
         ("run rest", {}, "usrs = 1", "usrs in bertbench.toml: unknown option; did you mean users?"),
@@ -188,7 +199,6 @@ def test_of_options_that_exclude_each_other_the_higher_one_wins(
         ("run rest", {}, "gate = 1", "gate in bertbench.toml: its options belong in a table, [gate]"),
         ("run rest", {}, "model-dir = 'a'\nmodel_dir = 'b'", "model-dir and model_dir in bertbench.toml are the same"),
         ("run rest", {"BERTBENCH_USRS": "1"}, "", "BERTBENCH_USRS: unknown option; did you mean BERT"),
-        ("run rest", {"BERTBENCH_ARRIVALS": "['a', {" + "a." * 5000 + "a=1}]"}, "", "BERTBENCH_ARRIVALS: cannot read"),
         ("run rest", {"BERTBENCH_RUN_USER": "1"}, "", "BERTBENCH_RUN_USER: unknown option"),
         ("run rest", {"BERTBENCH_CONFIG": "n.toml"}, "", "BERTBENCH_CONFIG: cannot open n.toml: the file or"),
         ("run rest --config n.toml", {}, "", "cannot open n.toml: the file or folder does not exist"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from bench.core import interrupts
+from bench.core.atomic_files import passes_through
 from bench.core.errors import TargetError, UsageError
 from bench.server.container_engine import (
     LABEL,
@@ -107,7 +108,8 @@ def docker(
     refuse_own_flags(flags)
     inside, files = copied_files(flags, own_image=device.variable in os.environ)
     with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("wb")) if log is not None else None
+        # What is open already, as /dev/stdout, keeps what it has.
+        output = stack.enter_context(log.open("ab" if passes_through(log) else "wb")) if log is not None else None
         engine = connect()
         stack.callback(engine.close)
         require_own_machine(engine)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from bench.core import interrupts
+from bench.core.atomic_files import passes_through
 from bench.core.errors import TargetError, UsageError
 from bench.server.guardian import guarded
 from bench.server.readiness import wait_until_available
@@ -59,7 +60,7 @@ def embedded(
         log: file for its output; without one the output only serves to explain a failed start.
 
     Raises:
-        UsageError: this operating system cannot run it.
+        UsageError: this operating system cannot run it, or the log cannot be read back.
         TargetError: the server did not become ready, or ended inside the context.
     """
     # Both are of Linux; epoll itself is hidden in processes that gevent has patched, such as Locust's.
@@ -86,7 +87,7 @@ def binary(
     """A `tensorflow_model_server` binary on `model_dir`, stopped at the end; arguments as for `embedded`.
 
     Raises:
-        UsageError: `path` is not an executable file.
+        UsageError: `path` is not an executable file, or the log cannot be read back.
         TargetError: the server did not become ready, or ended inside the context.
     """
     if not path.is_file() or not os.access(path, os.X_OK):
@@ -130,7 +131,7 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
             monitoring.write(MONITORING)
             monitoring.flush()
             words.append(f"--monitoring_config_file={monitoring.name}")
-        output: IO[bytes] = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
+        output: IO[bytes] = _opened(log) if log else tempfile.TemporaryFile()  # noqa: SIM115
         stack.callback(output.close)
         logger.info("starting the %s server: %s", backend, shlex.join(words))
         # A session of its own: Ctrl-C in the terminal goes to this process only, which then stops the server.
@@ -164,6 +165,21 @@ def _process(backend: str, command: Sequence[str], launch: _Launch) -> Iterator[
         if process.poll() is not None:
             why = f"{interrupts.how_it_ended(process.returncode)}: {last_words(read_log(output))}{see_log(log)}"
             raise TargetError(f"the {backend} server ended during the run: {why}")
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """The emptied file for a server's output, which is read back to tell whether and why it failed.
+
+    Raises:
+        UsageError: it is a pipe or a device, or open already, as `/dev/stdout`; `/dev/null` drops the output.
+        OSError: it cannot be opened.
+    """
+    if passes_through(log) and not log.samefile(os.devnull):
+        raise UsageError(
+            f"the log {log} is a pipe, a device or an open file, from which the server's output cannot be read back; "
+            "name a file"
+        )
+    return log.open("w+b")
 
 
 class _Starting:

@@ -199,6 +199,15 @@ def test_the_whole_output_goes_to_the_log_file(engine: FakeEngine, tmp_path: Pat
 
 PULLED = (
     {"status": "Pulling from own/serving"},
+def test_a_log_that_is_an_open_file_keeps_what_it_has(engine: FakeEngine, tmp_path: Path) -> None:
+    """`--log /dev/stdout >>all.log` emptied all.log."""
+    path = tmp_path / "all.log"
+    with path.open("w") as file:
+        print("before", file=file, flush=True)
+        fails(engine, Device("cpu"), tmp_path, "exit status 1", log=Path(f"/dev/fd/{file.fileno()}"))
+    assert path.read_text() == f"before\n{engine.log}"
+
+
     {"status": "Downloading", "id": "a", "progressDetail": {"current": 25_000_000, "total": 100_000_000}},
     {"status": "Downloading", "id": "b", "progressDetail": {"current": 0, "total": 100_000_000}},
     {"status": "Download complete", "id": "a"},

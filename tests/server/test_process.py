@@ -225,6 +225,37 @@ def test_a_flag_that_the_server_does_not_know_ends_its_start(server_binary: Path
         pass
 
 
+@pytest.mark.parametrize("kind", ["pipe", "terminal", "open file", "FIFO"])
+def test_a_log_that_cannot_be_read_back_is_refused(kind: str, server_binary: Path, tmp_path: Path) -> None:
+    """A pipe was an output that "cannot be opened", and an open file was emptied."""
+    if kind == "FIFO":
+        log = tmp_path / "fifo"
+        os.mkfifo(log)
+        descriptors: tuple[int, ...] = ()
+    else:
+        path = tmp_path / "all.log"
+        path.write_text("before\n")
+        opened = os.open(path, os.O_RDWR)
+        descriptors = {"pipe": lambda: os.pipe()[::-1], "terminal": os.openpty}.get(kind, lambda: (opened,))()
+        log = Path(f"/dev/fd/{descriptors[0]}")
+        descriptors = tuple({*descriptors, opened})
+    says = (
+        rf"^the log {log} is a pipe, a device or an open file, from which the server's output cannot .*; name a file$"
+    )
+    try:
+        with pytest.raises(UsageError, match=says), binary(server_binary, tmp_path, log=log):
+            pass
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    assert kind != "open file" or path.read_text() == "before\n"
+
+
+def test_a_log_may_be_dropped(server_binary: Path, tmp_path: Path) -> None:
+    with binary(server_binary, tmp_path, log=Path(os.devnull)) as server:
+        assert server.pid is not None
+
+
 def test_the_log_file_is_named(server_binary: Path, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     with (

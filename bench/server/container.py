@@ -106,7 +106,7 @@ def docker(
     grpc_port, rest_port = ports or tuple(free_ports(2))
     require_free(grpc_port, rest_port)
     refuse_own_flags(flags)
-    inside, files = copied_files(flags, own_image=device.variable in os.environ)
+    inside, files = copied_files(flags, own_image=bool(os.environ.get(device.variable)))
     with contextlib.ExitStack() as stack:
         # What is open already, as /dev/stdout, keeps what it has.
         output = stack.enter_context(log.open("ab" if passes_through(log) else "wb")) if log is not None else None

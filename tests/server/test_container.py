@@ -114,9 +114,11 @@ def test_a_file_that_cannot_be_copied_is_refused(
     flag = f"--batching_parameters_file={there}"
     fails(engine, Device("cpu"), tmp_path, "exit status 1", flags=[flag])
     assert engine.created.pop()["Cmd"][0] == flag
-    for variable, missing in (("SERVING_IMAGE", Path("none.txt")), (None, there)):
-        if variable is None:
+    for image, missing in (("own/serving:1", Path("none.txt")), ("", there), (None, there)):
+        if image is None:
             monkeypatch.delenv("SERVING_IMAGE")
+        else:
+            monkeypatch.setenv("SERVING_IMAGE", image)
         says = f"--batching_parameters_file names {missing}, which cannot be copied into the .* that SERVING_IMAGE"
         with (
             pytest.raises(UsageError, match=says),
@@ -197,8 +199,6 @@ def test_the_whole_output_goes_to_the_log_file(engine: FakeEngine, tmp_path: Pat
     assert log.read_text() == engine.log
 
 
-PULLED = (
-    {"status": "Pulling from own/serving"},
 def test_a_log_that_is_an_open_file_keeps_what_it_has(engine: FakeEngine, tmp_path: Path) -> None:
     """`--log /dev/stdout >>all.log` emptied all.log."""
     path = tmp_path / "all.log"
@@ -208,6 +208,8 @@ def test_a_log_that_is_an_open_file_keeps_what_it_has(engine: FakeEngine, tmp_pa
     assert path.read_text() == f"before\n{engine.log}"
 
 
+PULLED = (
+    {"status": "Pulling from own/serving"},
     {"status": "Downloading", "id": "a", "progressDetail": {"current": 25_000_000, "total": 100_000_000}},
     {"status": "Downloading", "id": "b", "progressDetail": {"current": 0, "total": 100_000_000}},
     {"status": "Download complete", "id": "a"},

@@ -189,10 +189,10 @@ def run_scenario(
     before = _folders(results)
     code = drive_once(replace(served(spec, server), target_name=server.backend), out, err).code
     found = sorted(_folders(results) - before)
+    if not found or code not in (ExitCode.OK, ExitCode.REGRESSION):
+        raise TargetError(f"the {scenario} run failed")
     if code == ExitCode.REGRESSION:
         raise WrongAnswerError(f"the {scenario} run had failed requests; see {found[-1]}")
-    if code or not found:
-        raise TargetError(f"the {scenario} run failed")
     return found[-1]
 
 

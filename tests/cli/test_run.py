@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -10,12 +11,15 @@ import pytest
 
 from bench.cli import main, run
 from bench.cli.arguments.run import add_arguments
+from bench.cli.common.command_output import CommandOutput
 from bench.cli.common.load_generator import Driven
+from bench.cli.common.output_options import OutputOptions
 from bench.cli.parser import Parser
 from bench.core.errors import TargetError, UsageError
 from bench.core.units import parse_duration
 from bench.load.setup.run_spec import RunSpec
 from bench.results.run_paths import FILE_NAME
+from bench.server.running import RunningServer
 from bench.workload.arrivals import ClosedLoop, Poisson
 from tests.support.json_documents import document
 from tests.support.synthetic_runs import WORKLOAD, simulate, write_run
@@ -133,6 +137,18 @@ def test_a_closed_loop_s_users_are_the_pool() -> None:
         plan("grpc", "--arrivals", "closed:users=3", "--users", "4")
     (spec,) = plan("grpc", "--arrivals", "closed")
     assert (spec.users, spec.arrivals) == (8, ClosedLoop(8))
+
+
+@pytest.mark.parametrize("code", [1, 4])
+def test_a_demo_s_run_that_left_no_folder_failed(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locust's own exit code 1 comes before there is a run, as where its port is taken."""
+    monkeypatch.setattr(run, "drive_once", lambda *_: Driven(code, ""))
+    server = RunningServer("http://127.0.0.1:9", "127.0.0.1:9", "bert", "embedded")
+    model: Any = SimpleNamespace(model_dir=write_model_dir(tmp_path / "model"))
+    err = io.StringIO()
+    out = CommandOutput(io.StringIO(), err, OutputOptions(), "demo")
+    with pytest.raises(TargetError, match="^the rest run failed$"):
+        run.run_scenario("rest", server, model, 5.0, tmp_path / "runs", out, err)
 
 
 @pytest.mark.parametrize("unreadable", [False, True], ids=["two runs", "one of two that can be read"])

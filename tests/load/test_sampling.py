@@ -11,6 +11,7 @@ import pytest
 
 from bench.load.monitor.gpu import Gpu, GpuSample
 from bench.load.monitor.sampling import ClientSampler, LoopLag, ServerSampler, UserCount
+from bench.results.samples import SampleFile, read_samples
 from bench.server.running import RunningServer
 from tests.support.programmed_servers import rest_server
 
@@ -34,6 +35,20 @@ def test_the_client_s_own_figures() -> None:
     assert 0 < sample.cpu <= 1.6
     assert sample.rss > 10e6
     assert sample.machine_cpu > 0
+
+
+def test_a_sample_of_a_moment_before_the_run_is_one_of_its_begin(tmp_path: Path) -> None:
+    """A timer that was early made the whole run unreadable."""
+    client, server = ClientSampler(0), ServerSampler(RunningServer(None, None, "bert", "remote"), None)
+    samples = (client.sample(-0.004, in_flight=0, waiting=0, users=None), server.sample(-0.004))
+    client.close()
+    server.close()
+    for sample in samples:
+        kind: Any = type(sample)
+        file = SampleFile(tmp_path / kind.__name__, kind)
+        file.append(sample)
+        file.close()
+        assert read_samples(tmp_path / kind.__name__, kind)["time"].tolist() == [0.0]
 
 
 class CpuTimes(NamedTuple):

@@ -20,6 +20,8 @@ from bench.serving.rest import RestClient
 
 _TICK: Final = 0.05
 _PAGE: Final = "/monitoring/prometheus/metrics"
+_BEGIN: Final = 0.0
+"""The first moment of a run. A timer may be early by what the event loop was busy for when it was set."""
 _FEW_PAGES: Final = 0.9
 """Least share of answered requests for the page, below which a note says so."""
 
@@ -124,7 +126,7 @@ class ClientSampler:
         cpu, rss = self._look()
         busy = self._look_at_machine()
         return ClientSample(
-            time=now,
+            time=max(now, _BEGIN),
             worker=self._worker,
             cpu=cpu,
             rss=rss,
@@ -255,12 +257,12 @@ class ServerSampler:
                 cpu, rss = self._usage.look()
             except (psutil.Error, OSError) as error:
                 if lack_of([error]) is None:
-                    self._usage, self._gone = None, now
+                    self._usage, self._gone = None, max(now, _BEGIN)
         if self._gpu is not None:
             # In a thread: a driver call may take milliseconds, for which no request should wait.
             gpu = gevent.get_hub().threadpool.apply(self._gpu.look)
         return ServerSample(
-            time=now,
+            time=max(now, _BEGIN),
             cpu=cpu,
             rss=rss,
             gpu=gpu.utilization,

@@ -59,6 +59,27 @@ def write_all(file: FileIO, data: bytes) -> None:
             rest = rest[file.write(rest) or 0 :]
 
 
+def append_all(file: FileIO, data: bytes) -> None:
+    """Writes all of `data` to the end of an unbuffered file, or nothing: what follows a half one could not be read.
+
+    Args:
+        file: a regular file, whose position is its end.
+        data: what is added.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    end = file.tell()
+    try:
+        write_all(file, data)
+    except BaseException:
+        # The position first: where the file cannot be cut, what follows overwrites the rest of this.
+        file.seek(end)
+        with contextlib.suppress(OSError):
+            file.truncate()
+        raise
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replaces a file atomically: after a crash it has its old or its new content.
 

@@ -220,6 +220,10 @@ class BlockSequence:
         """Blocks before the last one that have not come."""
         return sum(map(len, self._gaps))
 
+    def __contains__(self, sequence: int) -> bool:
+        """Whether the block of that number has come."""
+        return sequence < self.sent and not any(sequence in gap for gap in self._gaps)
+
     def add(self, sequence: int) -> bool:
         """Takes the number of a block; False if that block has come before."""
         if sequence >= self.sent:

@@ -28,7 +28,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from bench.core.atomic_files import write_all, write_atomically
+from bench.core.atomic_files import append_all, write_atomically
 from bench.core.errors import UsageError, naming
 from bench.core.units import format_seconds, pluralize, were
 from bench.objectives.grammar import Objective
@@ -132,9 +132,11 @@ class RunWriter:
         if not data:
             return None
         block = parse_block(data)
-        if not self._seen.setdefault(block.worker, BlockSequence()).add(block.sequence):
+        seen = self._seen.setdefault(block.worker, BlockSequence())
+        if block.sequence in seen:
             return None
-        write_all(self._open_blocks(), data)
+        append_all(self._open_blocks(), data)
+        seen.add(block.sequence)
         self._counts += np.bincount(block.rows["outcome"], minlength=self._counts.size)
         self._last_done = float(np.fmax.reduce(block.rows["done"], initial=self._last_done))
         if self._sync_every is not None and time.monotonic() - self._synced >= self._sync_every:

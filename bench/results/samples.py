@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
-from bench.core.atomic_files import write_all
+from bench.core.atomic_files import append_all
 from bench.core.bounded_files import MEBIBYTE, read_regular
 from bench.core.errors import UsageError, in_words
 from bench.core.types import Floats
@@ -119,7 +119,7 @@ class SampleFile(Generic[Sample]):
         self._write([_cell(getattr(sample, name)) for name in self._names])
 
     def _write(self, cells: list[str]) -> None:
-        write_all(self._file, (",".join(cells) + "\n").encode())
+        append_all(self._file, (",".join(cells) + "\n").encode())
 
     def close(self) -> None:
         self._file.close()

@@ -213,7 +213,7 @@ def test_a_run_that_cannot_be_stored_ends_and_says_why(tmp_path: Path, monkeypat
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "requests.blocks")
 
-    monkeypatch.setattr("bench.results.run_folder.write_all", full)
+    monkeypatch.setattr("bench.results.run_folder.append_all", full)
     rig.send(1, 1.0)
     rig.send(0, 1.0, since=0.5)
     assert rig.ended == [True]

@@ -327,6 +327,31 @@ def test_a_disk_that_is_full_at_any_stage(load: int, end: int, tmp_path: Path) -
         assert run.columns(["due"])["due"].size == stored
 
 
+def test_what_a_full_disk_cut_off_is_not_in_front_of_what_follows(tmp_path: Path) -> None:
+    """Space that is free again while a run ends: the next block and the next sample were glued to the half ones."""
+    buffer = RecordBuffer(worker=4)
+    blocks = []
+    for due in (0.25, 0.5, 0.75):
+        buffer.append_record(replace(RECORD, due=due))
+        blocks.append(buffer.take())
+    with RunWriter.create(tmp_path, "full", MANIFEST) as writer:
+        writer.add_block(blocks[0])
+        with full_after((writer.path / "requests.blocks").stat().st_size + 9), pytest.raises(OSError, match="too large"):
+            writer.add_block(blocks[1])
+        writer.add_client_sample(ClientSample(time=1.0, worker=4))
+        with full_after((writer.path / "client-metrics.csv").stat().st_size + 2), pytest.raises(OSError, match="too large"):
+            writer.add_client_sample(ClientSample(time=2.0, worker=4))
+        writer.add_block(blocks[2])
+        writer.add_client_sample(ClientSample(time=3.0, worker=4))
+        run = open_run(writer.path)
+        assert run.columns(["due"])["due"].tolist() == [0.25, 0.75]
+        assert run.client_samples()["time"].tolist() == [1.0, 3.0]
+        # The one that was not stored is missing, and can be given again.
+        assert writer.add_block(blocks[0]) is None
+        assert writer.add_block(blocks[1]) is not None
+        assert writer.counts["ok"] == 3
+
+
 @pytest.mark.parametrize("sentences", [["A text."] * 10, []])
 def test_a_run_that_cannot_begin_leaves_no_folder(sentences: list[str], tmp_path: Path) -> None:
     with full_after(10), pytest.raises(OSError, match="too large"):

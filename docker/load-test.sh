@@ -95,7 +95,7 @@ options=${LOAD_OPTIONS:-}
 sample_serving() {
   local container pid v1 v2
   sampled=() LOAD_OPTIONS=$options
-  container=$(compose ps --quiet serving)
+  container=$(compose ps --quiet serving) || gone
   pid=$(docker inspect --format '{{.State.Pid}}' "$container" 2>/dev/null) || return 0
   v1=$(sed -En "s/^[0-9]+:([a-z_]+,)*cpuacct(,[a-z_]+)*:(.*$container.*)$/\3/p" "/proc/$pid/cgroup" 2>/dev/null) || return 0
   v2=$(sed -En "s/^0::(.*$container.*)$/\1/p" "/proc/$pid/cgroup" 2>/dev/null) || return 0
@@ -118,6 +118,9 @@ stop() {
 failed() {
   [ -z "$signal" ] || exit "$signal"
   fail "$1" 4
+}
+gone() {
+  failed "the Docker Engine or the container does not answer any more; start the Engine and run again, what $RESULTS_DIR has of this run may be unfinished"
 }
 
 # An image of build.sh's, under its name, is built; any other is pulled.
@@ -163,14 +166,14 @@ for scenario in "${scenarios[@]}"; do
   compose up --detach --no-deps --force-recreate master worker >/dev/null || failed "master and workers did not start"
   # Nothing was measured yet, and the master may not have been there to be told.
   [ -z "$signal" ] || break
-  master=$(compose ps --all --quiet master)
+  master=$(compose ps --all --quiet master) || gone
   docker logs --follow "$master" &
   logs=$!
   while kill -0 "$logs" 2>/dev/null; do wait "$logs" || true; done
   # Ctrl-C ends the command above too, and not the run, which is stored first.
   while [ "$(docker inspect --format '{{.State.Running}}' "$master")" = true ]; do sleep 0.2 || true; done
-  [ -z "$since" ] || docker logs --since "$since" "$master"
-  ended=$(docker inspect --format '{{.State.ExitCode}}' "$master")
+  [ -z "$since" ] || docker logs --since "$since" "$master" || gone
+  ended=$(docker inspect --format '{{.State.ExitCode}}' "$master") || gone
   if [ "$ended" -eq 137 ]; then
     echo "load-test.sh: the master was killed; its run in $RESULTS_DIR is unfinished" >&2
     ended=4

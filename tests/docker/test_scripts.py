@@ -18,7 +18,8 @@ from tests.support.pages import ROOT
 LOAD_TEST: Final = str(ROOT / "docker/load-test.sh")
 BUILD: Final = str(ROOT / "docker/build.sh")
 VARIABLES: Final = ("COMPOSE_PROJECT_NAME", "RUN_AS", "MODEL_DIR", "RESULTS_DIR", "SCENARIO")
-# FAKE_ABSENT has images that are not here, FAKE_FAILS the first word of what fails, FAKE_SLOW a part of what is slow.
+# FAKE_ABSENT has images that are not here, FAKE_FAILS the first word of what fails, FAKE_GONE a part of what finds no
+# container, FAKE_SLOW a part of what is slow.
 FAKE: Final = r"""#!/bin/bash
 printf '%s\t' "${COMPOSE_PROJECT_NAME:-}" "${RUN_AS:-}" "${MODEL_DIR:-}" "${RESULTS_DIR:-}" >>"$FAKE_LOG"
 printf '%s\t' "${SCENARIO:-}" >>"$FAKE_LOG"
@@ -30,6 +31,10 @@ if [ -n "${FAKE_SLOW:-}" ]; then case "$*" in *"$FAKE_SLOW"*)
   wait
 esac fi
 [ "$1" != "${FAKE_FAILS:-}" ] || { echo "it fails" >&2; exit 1; }
+if [ -n "${FAKE_GONE:-}" ]; then case "$*" in *"$FAKE_GONE"*)
+  echo "no such object" >&2
+  exit 1
+esac fi
 case "$*" in
   ps*) echo "${FAKE_CONTAINERS:-}" ;;
   info*) echo "${FAKE_OPTIONS:-[name=seccomp,profile=default]}" ;;
@@ -176,6 +181,18 @@ def test_ctrl_c_before_the_run_is_130(place: Place, slow: str) -> None:
     assert "did not start" not in out
     assert "cannot be" not in out
     assert any(" down " in words for words in place.said("compose")) == ("--" in slow)
+
+
+@pytest.mark.parametrize("gone", ["--quiet serving", "--quiet master", "State.ExitCode"])
+def test_an_engine_or_a_container_that_is_gone_is_no_verdict(place: Place, gone: str) -> None:
+    """Docker's own exit code is 1, that of a run with wrong answers or a missed objective."""
+    done = place.run(LOAD_TEST, "my model", "rest", FAKE_GONE=gone)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "load-test.sh: the Docker Engine or the container does not answer any more; start the Engine and run again, "
+        f"what {place.folder / 'results'} has of this run may be unfinished"
+    )
+    assert any(" down " in words for words in place.said("compose"))
 
 
 def test_ctrl_c_while_images_are_built_is_130(place: Place) -> None:

@@ -95,6 +95,12 @@ def binary(
         raise UsageError(f"{path} is not an executable file: {why}; give the path of tensorflow_model_server")
     # Absolute: a path without a slash, which `./name` is once it is a Path, would be looked for in PATH.
     command = [str(path.absolute())]
+    # It has no flag for an address.
+    logger.warning(
+        "%s listens on all addresses of this machine: others can ask it, and load other models into it; keep them out "
+        "by a firewall, or give docker:cpu",
+        path,
+    )
     with _process("binary", command, _Launch(model_dir, model, flags, ports, startup_timeout, log)) as server:
         yield server
 

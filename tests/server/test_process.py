@@ -1,6 +1,7 @@
 """Servers as processes: they come up, are stopped, and explain themselves when they do not."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -73,6 +74,19 @@ def test_a_binary_in_this_folder_is_not_another_in_path(
     for text in (f"./{server_binary.name}", server_binary.name):
         with open_target(parse_target(f"binary:{text}"), tmp_path) as server:
             assert server.pid is not None
+
+
+def test_a_binary_is_said_to_be_open_to_other_machines(
+    server_binary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Serving's own program has no flag for an address; the embedded server is on loopback."""
+    with binary(server_binary, tmp_path) as server:
+        assert server.backend == "binary"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        f"{server_binary} listens on all addresses of this machine: others can ask it, and load other models into it; "
+        "keep them out by a firewall, or give docker:cpu"
+    ]
 
 
 def test_it_is_stopped_when_the_block_fails(server_binary: Path, tmp_path: Path) -> None:

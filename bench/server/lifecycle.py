@@ -14,11 +14,14 @@ from bench.bert.contract.model_folder import check_servable
 from bench.bert.tf_paths import check_plain
 from bench.core.errors import UsageError
 from bench.core.extras import require
+from bench.server.clients import connect as connect_client
 from bench.server.container import Device, docker
 from bench.server.container_engine import connect, has_ended
 from bench.server.process import binary, embedded
 from bench.server.readiness import wait_until_available
 from bench.server.running import RunningServer
+from bench.serving.errors import ServingError
+from bench.serving.headers import NO_HEADERS
 from bench.serving.target import Target, TargetKind
 from bench.serving.types import DEFAULT_MODEL_NAME, GRPC_PORT, REST_PORT
 
@@ -26,6 +29,8 @@ __all__ = ["RunningServer", "binary", "check_model", "docker", "embedded", "open
 
 # Flags that make a server load its models from elsewhere, or in another form.
 _OTHER_MODELS: Final = ("model_config_file", "prefer_tflite_model", "use_tflite_model")
+
+_LOOK_SECONDS: Final = 1.0
 
 
 def startup_seconds(target: Target) -> float:
@@ -49,8 +54,8 @@ def open_target(
 ) -> Iterator[RunningServer]:
     """The server behind a target, ready to answer.
 
-    If a remote target has one of Serving's default ports (8501 REST, 8500 gRPC) and the other port accepts connections
-    too, the running server has both addresses.
+    If a remote target has one of Serving's default ports (8501 REST, 8500 gRPC) and Serving answers for the model
+    at the other port too, without the user's headers, the running server has both addresses.
 
     Args:
         target: any target but `estimator`, and how to reach it.
@@ -166,12 +171,29 @@ def at_address(target: Target, other: Target | None, model: str) -> RunningServe
 def _remote(target: Target, model: str, timeout: float) -> RunningServer:
     """The server at a remote target, with both addresses if it has Serving's default ports."""
     other = beside(target)
-    server = at_address(target, other if other is not None and _accepts(other) else None, model)
+    server = at_address(target, other if other is not None and serves(other, model) else None, model)
     wait_until_available(server, timeout, lambda: None)
     return server
 
 
-def _accepts(target: Target) -> bool:
+def serves(target: Target, model: str) -> bool:
+    """Whether TensorFlow Serving answers at an address that the user did not give, and has the model.
+
+    No header of the user's is sent: whoever has Serving's other default port may be another program.
+    """
+    bare = replace(target, access=replace(target.access, headers=NO_HEADERS))
+    protocol = "rest" if target.kind is TargetKind.REST else "grpc"
+    try:
+        # gRPC's client would wait for a connection until its time is over.
+        if not accepts(target):
+            return False
+        with contextlib.closing(connect_client(at_address(bare, None, model), protocol)) as client:
+            return bool(client.status(model, _LOOK_SECONDS))
+    except ServingError:
+        return False
+
+
+def accepts(target: Target) -> bool:
     """Whether the address accepts connections."""
     host, _, port = target.address.rpartition("//")[2].rpartition(":")
     try:

@@ -336,10 +336,16 @@ def test_what_a_full_disk_cut_off_is_not_in_front_of_what_follows(tmp_path: Path
         blocks.append(buffer.take())
     with RunWriter.create(tmp_path, "full", MANIFEST) as writer:
         writer.add_block(blocks[0])
-        with full_after((writer.path / "requests.blocks").stat().st_size + 9), pytest.raises(OSError, match="too large"):
+        with (
+            full_after((writer.path / "requests.blocks").stat().st_size + 9),
+            pytest.raises(OSError, match="too large"),
+        ):
             writer.add_block(blocks[1])
         writer.add_client_sample(ClientSample(time=1.0, worker=4))
-        with full_after((writer.path / "client-metrics.csv").stat().st_size + 2), pytest.raises(OSError, match="too large"):
+        with (
+            full_after((writer.path / "client-metrics.csv").stat().st_size + 2),
+            pytest.raises(OSError, match="too large"),
+        ):
             writer.add_client_sample(ClientSample(time=2.0, worker=4))
         writer.add_block(blocks[2])
         writer.add_client_sample(ClientSample(time=3.0, worker=4))

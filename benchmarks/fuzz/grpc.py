@@ -46,7 +46,7 @@ from bench.serving.protos import (
     types_pb2,
 )
 from benchmarks.fuzz.mutations import mutate_bytes
-from benchmarks.fuzz.server_fuzz import NUMBERS, Tally, exit_with
+from benchmarks.fuzz.server_fuzz import NUMBERS, Tally, exit_with, is_closed
 
 _SERVING: Final = "/tensorflow.serving."
 _WATCH: Final = b"/grpc.health.v1.Health/Watch"
@@ -298,7 +298,9 @@ def fuzz(server: RunningServer, seed: int, tally: Tally) -> None:
             else:
                 _exchange_calls(client, rng, answers)
                 tally.sent += _CALLS
-        except (ConnectionError, BrokenPipeError):
+        except OSError as error:
+            if not is_closed(error):
+                raise
             tally.statuses["connection reset"] += 1
 
 

@@ -4,7 +4,6 @@ Each round is a connection: it sends some requests, closes its sending side and 
 answers or refuses all of it without anyone's waiting for time to pass.
 """
 
-import errno
 import gzip
 import json
 import random
@@ -14,7 +13,7 @@ from typing import Final
 
 from bench.server.lifecycle import RunningServer
 from benchmarks.fuzz.mutations import mutate_bytes, mutate_json
-from benchmarks.fuzz.server_fuzz import NUMBERS, Tally, exit_with
+from benchmarks.fuzz.server_fuzz import NUMBERS, Tally, exit_with, is_closed
 
 # Those of the contract, and of libevent for what is not a request of it.
 _NAMED: Final = {200, 400, 404, 413, 429, 501, 504}
@@ -164,7 +163,7 @@ def exchange(address: tuple[str, int], sent: bytes) -> bytes:
             while data := client.recv(1 << 16):
                 received += data
         except OSError as error:
-            if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
+            if not is_closed(error):
                 raise
         return bytes(received)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import sys
 import time
 from collections import Counter
@@ -86,6 +87,12 @@ class Condition:
 
     threads: int
     memory: int
+
+
+def is_closed(error: OSError) -> bool:
+    """Whether it says that the server has closed the connection, which it may before it has read everything."""
+    # The system has the second for a connection that was reset before the client shuts it down.
+    return isinstance(error, ConnectionError) or error.errno == errno.ENOTCONN
 
 
 def condition(server: RunningServer) -> Condition:

@@ -26,7 +26,7 @@ from bench.cli.common.options import access_of, given_options
 from bench.core import interrupts
 from bench.core.atomic_files import make_folder
 from bench.core.errors import BenchError, ExitCode, TargetError, WrongAnswerError
-from bench.core.units import format_seconds, parse_duration
+from bench.core.units import format_seconds, parse_duration, pluralize
 from bench.load.locust_adapter.options import make_spec, read_arrivals, warmup_seconds
 from bench.load.setup.catalog import SCENARIOS
 from bench.load.setup.run_spec import RunSpec, address_of
@@ -76,7 +76,8 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
     def conclude(code: int, line: str | None, cut_short: bool = False) -> None:
         if args.junit or args.markdown or out.options.json or out.options.quiet or len(runs) > 1:
             found = _made(_folders(args.out) - before, {spec.group for spec in runs}, cut_short)
-            write_verdicts(found, args.junit, args.markdown, (line or "") if cut_short else "")
+            lacking = line or f"{len(found)} of {pluralize(len(runs), 'run')} left records"
+            write_verdicts(found, args.junit, args.markdown, lacking if cut_short or len(found) < len(runs) else "")
             # The error of a command without a run is its document.
             if found or not cut_short:
                 _print_result(found, ended, code, line, out)
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
         code = next((found for found in _SEVERITY if found in codes), max(codes, default=ExitCode.OK))
         line = next((entry.line for entry in ended if entry.code == code and entry.line), None)
         conclude(code, line)
-    except (KeyboardInterrupt, BenchError) as error:
+    except (KeyboardInterrupt, BenchError, OSError) as error:
         if not out.answered:
             # What cannot be written must not hide what ended the command.
             with contextlib.suppress(BenchError, OSError):
@@ -132,7 +133,7 @@ def _drive_all(
         try:
             with LiveView(out.progress) as view:
                 ended.append(drive_once(spec, out, err, args.processes, view))
-        except (KeyboardInterrupt, BenchError) as error:
+        except (KeyboardInterrupt, BenchError, OSError) as error:
             ended.append(Driven(interrupts.ending(error)[0], ""))
             raise
         if ended[-1].code == ExitCode.USAGE:

@@ -22,6 +22,8 @@ from bench.core.errors import UsageError, naming, reason_of
 # What tempfile.mkdtemp puts behind a prefix.
 _RANDOM: Final = "[a-z0-9_]{8}"
 _OPEN_FILES: Final = ("/proc/self/fd", "/dev/fd")
+# To hold a file that others replace.
+_MOST_TRIES: Final = 100
 # What flock(2) fails with on a file system without locks.
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 # As many as Linux follows.
@@ -196,14 +198,16 @@ def open_held(path: Path, new: bool = False) -> BinaryIO:
     def take(name: str, flags: int) -> int:
         return os.open(name, flags | (os.O_CREAT if new else 0), 0o666)
 
-    while True:
+    for _ in range(_MOST_TRIES):
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open(path, "r+b", opener=take))
             _hold(file.fileno(), path)
-            # Who held it before may have removed it meanwhile.
-            if os.fstat(file.fileno()).st_nlink:
-                stack.pop_all()
-                return file
+            # Who held it before may have removed or replaced it meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    stack.pop_all()
+                    return file
+    raise UsageError(f"{path} is replaced again and again by another process; wait for its end, or name another file")
 
 
 @contextlib.contextmanager

@@ -136,8 +136,11 @@ def line_of_error(error: BenchError | OSError) -> str:
 
 
 def _message(error: BenchError | OSError) -> str:
-    if isinstance(error, BenchError):
-        return "; ".join((str(error), *getattr(error, "__notes__", ())))
+    text = str(error) if isinstance(error, BenchError) else _system_message(error)
+    return "; ".join((text, *getattr(error, "__notes__", ())))
+
+
+def _system_message(error: OSError) -> str:
     if "No usable temporary directory" in str(error):
         return "no temporary folder can be written; set TMPDIR to one that can"
     number, name = error.errno or 0, error.filename2 or error.filename

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
 
-from bench.core.errors import BenchError, ExitCode, TargetError, line_of_error
+from bench.core.errors import BenchError, ExitCode, TargetError, exit_code_of, line_of_error
 
 SIGNALS: Final = tuple(one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 """What ends a command: Ctrl-C, `kill`, a terminal that is closed."""
@@ -131,11 +131,11 @@ def line_of(error: KeyboardInterrupt) -> str:
     return "; ".join([f"bertbench: interrupted by {name_of(signal_of(error))}", *getattr(error, "__notes__", ())])
 
 
-def ending(error: KeyboardInterrupt | BenchError) -> tuple[int, str]:
+def ending(error: KeyboardInterrupt | BenchError | OSError) -> tuple[int, str]:
     """The exit code of a command that a signal or an error ends, and its line on standard error."""
-    if isinstance(error, BenchError):
+    if isinstance(error, BenchError | OSError):
         if (number := received()) is None:
-            return error.exit_code, line_of_error(error)
+            return exit_code_of(error), line_of_error(error)
         # A signal came before, and has brought the error about.
         error = Interrupted(number)
     return exit_code(signal_of(error)), line_of(error)

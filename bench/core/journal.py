@@ -6,6 +6,7 @@ Format history of `PATH.progress`:
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -89,6 +90,9 @@ class ResumableFile:
 
     def _existing(self) -> BinaryIO | None:
         """The file as it is; None where there is none yet."""
+        if self.path.exists() and not os.access(self.path.parent, os.W_OK):
+            # Known here, and not after hours of work, when the journal is written.
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.journal))
         try:
             return open_held(self.path)
         except FileNotFoundError:

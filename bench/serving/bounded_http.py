@@ -87,6 +87,8 @@ def open_connection(sockets: Any, host: str, port: int, left: Callable[[], float
     while turns:
         entry, most = turns.popleft()
         try:
+            # The last one need not make room for others: a server with a full queue takes the second attempt of TCP.
+            most = most if turns else math.inf
             return _connect(sockets, entry, left(), most)
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None and most < math.inf:

@@ -189,11 +189,16 @@ def test_runs_before_an_error_are_in_every_output(
     assert files[1].read_text().lstrip().startswith(f"**{line}**\n\n## {paths[0].name}")
 
 
-def test_an_error_before_the_first_run_is_in_the_junit_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of an earlier command would say PASS of this one."""
+@pytest.mark.parametrize("raised", [True, False])
+def test_an_error_before_the_first_run_is_in_the_junit_file(
+    raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of an earlier command would say PASS of this one, and one without a case reads as success."""
 
     def refuse(spec: RunSpec, *args: object) -> Driven:
-        raise TargetError("the server does not answer")
+        if raised:
+            raise TargetError("the server does not answer")
+        return Driven(4, "bertbench: the server does not answer")
 
     monkeypatch.setattr(run, "drive_once", refuse)
     file = tmp_path / "junit.xml"

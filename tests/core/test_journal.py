@@ -94,6 +94,16 @@ def test_a_file_that_cannot_be_made_leaves_no_journal(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
+def test_a_folder_in_which_no_journal_can_be_written_is_known_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_bytes(b"finished\n")
+    monkeypatch.setattr("os.access", lambda path, how: Path(path) != tmp_path)
+    with pytest.raises(PermissionError, match=r"out\.progress"):
+        ResumableFile(tmp_path / "out", JOB, resume=False)
+    assert (tmp_path / "out").read_bytes() == b"finished\n"
+
+
 def test_it_can_be_taken_up_again_and_again(tmp_path: Path) -> None:
     begun(tmp_path / "out", b"one\n").close()
     second = resumed(tmp_path / "out", b"one\n")

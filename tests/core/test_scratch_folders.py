@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.atomic_files import open_held, scratch_folder, sole_use
+from bench.core.atomic_files import open_held, scratch_folder, sole_use, write_atomically
 from bench.core.errors import UsageError
 
 OWNER = """
@@ -89,6 +89,19 @@ def test_one_at_a_time_holds_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fcntl, "flock", refuse)
     with open_held(path) as one, open_held(path) as other:
         assert one.read() == other.read() == b"held"
+
+
+def test_a_file_that_is_always_another_one_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, lock = tmp_path / "file", fcntl.flock
+    path.write_bytes(b"old")
+
+    def late(descriptor: int, how: int) -> None:
+        write_atomically(path, b"new")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(UsageError, match="file is replaced again and again by another process"):
+        open_held(path)
 
 
 def test_a_file_that_its_last_owner_has_just_removed_is_not_taken(

@@ -193,9 +193,10 @@ def test_the_error_is_of_an_address_that_this_machine_can_reach(fates: Any, erro
 @pytest.mark.parametrize(
     ("fates", "limits", "seconds", "reached"),
     [
-        ([SILENT, REACHED], [9.0, 8.0], [1.0, 1.0, 8.0], True),
+        ([SILENT, REACHED, REFUSED], [9.0, 8.0], [1.0, 1.0, 8.0], True),
         ([SILENT, REACHED], [None, None], [1.0, 1.0, None], True),
         ([SILENT, REFUSED], [9.0, 8.0, 7.0], [1.0, 1.0, 7.0], False),
+        ([REFUSED, SILENT], [9.0, 8.0], [1.0, 8.0], False),
         ([SILENT], [9.0], [9.0], False),
         ([REACHED], [None], [None, None], True),
     ],

@@ -139,10 +139,12 @@ def test_a_page_of_another_origin_neither_starts_nor_reads(path: str, method: st
 def test_a_link_to_the_page_works_and_an_image_of_it_does_not() -> None:
     """Browsers send no origin with either."""
     client, elsewhere = guarded(), {**HOME, "Sec-Fetch-Site": "cross-site"}
-    navigating = {**elsewhere, "Sec-Fetch-Mode": "navigate"}
-    assert client.get("/", headers=navigating).text == "the page"
-    assert client.get("/", headers={**elsewhere, "Sec-Fetch-Mode": "no-cors"}).status_code == 403
-    assert client.get("/logs", headers=navigating).status_code == 403
+    following = {**elsewhere, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/", headers=following).text == "the page"
+    assert client.get("/logs", headers=following).status_code == 200
+    assert client.post("/swarm", data={"user_count": "1"}, headers=following).status_code == 403
+    for other in ({"Sec-Fetch-Dest": "iframe"}, {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}):
+        assert client.get("/", headers={**following, **other}).status_code == 403
     assert client.get("/logs", headers=elsewhere).status_code == 403
 
 

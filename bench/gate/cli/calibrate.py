@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, out: CommandOutput, err: TextIO) -> int:
             pairs = verdict.pairs + verdict.invalid_pairs
             verdicts.append(VerdictValue(verdict=verdict.kind, pairs=pairs))
             out.part(f"{name}: {verdict.kind} after {pluralize(pairs, 'pair')}")
-    except (KeyboardInterrupt, BenchError) as error:
+    except (KeyboardInterrupt, BenchError, OSError) as error:
         ran = f"{pluralize(test.gates, 'gate')} of {args.gates} ran"
         if test.gates:
             print(f"{ran}; looking for the smallest effect that they find", file=out.progress, flush=True)
@@ -86,7 +86,7 @@ def _conclude_early(
     verdicts: Sequence[VerdictValue],
     key: str,
     ran: str,
-    error: KeyboardInterrupt | BenchError,
+    error: KeyboardInterrupt | BenchError | OSError,
     out: CommandOutput,
 ) -> None:
     """Stores and prints what the gates before an error or a signal show; the line about that says what is stored."""

@@ -110,6 +110,17 @@ def from_elsewhere(headers: Mapping[str, str], host: str) -> bool:
     return origin is not None and urlsplit(origin).netloc != host
 
 
+def is_link(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether the user follows a link to a page, as one to a login and back: what it shows is for the user alone.
+
+    Args:
+        method: of the request; those that change something are posted.
+        headers: its headers; those of the Fetch standard tell a page of its own from one in a frame.
+    """
+    wanted = headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")
+    return method == "GET" and wanted == ("navigate", "document")
+
+
 class WebGuard:
     """Refuses requests to the web page before Locust sees them.
 
@@ -126,8 +137,7 @@ class WebGuard:
         environment.web_ui.app.before_request(self._check)
 
     def _check(self) -> Response | None:
-        linked = request.endpoint == "locust.index" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-        if from_elsewhere(request.headers, request.host) and not linked:
+        if from_elsewhere(request.headers, request.host) and not is_link(request.method, request.headers):
             return make_response("a page of another origin cannot use this one", 403)
         if request.endpoint == "locust.update_user" and not self._environment.web_ui.userclass_picker_is_active:
             return make_response("user classes can be changed with --class-picker only", 403)

@@ -347,6 +347,18 @@ def test_calls_that_are_not_complete_are_held() -> None:
     assert protocol.held() == 0
 
 
+def test_a_connection_that_is_over_the_limit_has_no_watch_to_end() -> None:
+    """It may rest when the server stops."""
+    connection, protocol, _ = spoken(GrpcLimits())
+    block = encode([(b":path", WATCH.encode()), (b"content-type", b"application/grpc")])
+    (job,) = protocol.received(frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, framed(b"x")))
+    assert job.run()
+    assert protocol._streaming == {1}
+    assert protocol.overloaded()
+    protocol.draining()
+    assert b"bye" not in connection.out
+
+
 def test_the_body_of_a_call_that_is_refused_is_not_kept() -> None:
     _, protocol, _ = spoken(GrpcLimits())
     block = encode([(b":path", b"/test/Nope"), (b"content-type", b"application/grpc")])

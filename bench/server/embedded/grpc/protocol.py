@@ -170,6 +170,7 @@ class GrpcProtocol:
                 call.cancel()
             self._h2.abandoned += sum(stream in self._running for stream in self._calls)
             self._calls.clear()
+            self._streaming.clear()
             self._h2.close()
 
     def _on_event(self, event: Event) -> Job | None:

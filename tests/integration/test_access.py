@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,8 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.capacity.cli.sweep.QUICK", SHORT)
     monkeypatch.setattr("bench.capacity.plan.replica_validation._REQUESTS", 2000)
     # Both replicas are one server here, which the rates of two would overload until nothing is answered.
-    few = partial(experiment_design.replica_steps, loads=(0.2, 0.3))
-    monkeypatch.setattr(experiment_design, "replica_steps", few)
+    steps = experiment_design.replica_steps
+    monkeypatch.setattr(experiment_design, "replica_steps", lambda *given: steps(*given[:3], (0.2, 0.3)))
     monkeypatch.setattr(experiment_design, "REPLICA_FURTHER", {})
 
 

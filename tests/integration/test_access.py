@@ -82,7 +82,9 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.capacity.plan.replica_validation._REQUESTS", 2000)
     # Both replicas are one server here, which the rates of two would overload until nothing is answered.
     steps = experiment_design.replica_steps
-    monkeypatch.setattr(experiment_design, "replica_steps", lambda *given: steps(*given[:3], (0.2, 0.3)))
+    monkeypatch.setattr(
+        experiment_design, "replica_steps", lambda scale, rate, seed, _: steps(scale, rate, seed, (0.2, 0.3))
+    )
     monkeypatch.setattr(experiment_design, "REPLICA_FURTHER", {})
 
 

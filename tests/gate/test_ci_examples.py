@@ -91,5 +91,5 @@ def test_every_bertbench_command_in_the_examples_is_one() -> None:
 
 def test_set_up_steps_name_targets_that_make_knows() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    assert "make setup" in github_step("set up")["run"]
+    assert 'make -C "$BERTBENCH" setup\n' in github_step("set up")["run"]
     assert "\nsetup:" in makefile

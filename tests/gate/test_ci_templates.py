@@ -228,7 +228,7 @@ def test_a_repository_that_is_no_fork_names_the_folder_of_bertbench(project: Pro
     for folder in (".", "elsewhere"):
         done = project.run(script, 0, *options, **{**variables, "BERTBENCH": folder})
         assert done.returncode == 2
-        assert f"no bertbench in {folder}; check it out, and name its folder in BERTBENCH" in done.stderr
+        assert f"{folder} has no bertbench; check it out, and name its folder in BERTBENCH" in done.stderr
     shown = 'case ":$PATH:$(cat path 2>/dev/null):" in *"/load/.venv/bin:"*) exit 0 ;; esac; exit 95'
     done = project.run(f"{script}\n{shown}", 0, *options, **{**variables, "BERTBENCH": "load"})
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """The addresses of a server elsewhere."""
 
+import sys
 import time
 from typing import Final
 
@@ -7,7 +8,6 @@ from bench.core import interrupts
 from bench.core.errors import TargetError, UsageError
 from bench.load.setup.run_context import option_name
 from bench.load.setup.run_spec import RunSpec
-from bench.load.transports.pool import prepare_grpc
 from bench.server.lifecycle import accepts, at_address, beside, serves
 from bench.server.running import RunningServer
 from bench.serving.endpoint_probe import explain
@@ -55,7 +55,10 @@ def _guessed(spec: RunSpec) -> Target | None:
     other = beside(spec.target)
     if other is None or (other.kind is TargetKind.GRPC and spec.protocol == "rest"):
         return None
-    if other.kind is TargetKind.GRPC:
+    if other.kind is TargetKind.GRPC and _has_gevent_sockets():
+        # Here and not above: the Python API loads no gevent.
+        from bench.load.transports.pool import prepare_grpc
+
         prepare_grpc()
     limit = time.monotonic() + (spec.target.access.ready_timeout or 0.0)
     waited = False
@@ -73,3 +76,9 @@ def _guessed(spec: RunSpec) -> Target | None:
             return None
         time.sleep(_POLL_SECONDS)
     return other
+
+
+def _has_gevent_sockets() -> bool:
+    """Whether this process's sockets are gevent's, as those of Locust and the runner are, and a user's are not."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("socket")

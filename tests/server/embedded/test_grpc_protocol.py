@@ -359,6 +359,34 @@ def test_a_connection_that_is_over_the_limit_has_no_watch_to_end() -> None:
     assert b"bye" not in connection.out
 
 
+def test_large_messages_that_come_compressed_are_read_one_at_a_time() -> None:
+    limits = GrpcLimits()
+    connection, protocol, block = spoken(limits, encoding=b"gzip")
+    packed = gzip.compress(bytes(3 << 20))
+    body = b"\x01" + len(packed).to_bytes(4, "big") + packed
+    streams = iter(range(1, 99, 2))
+
+    def status(sent: bytes) -> bytes:
+        stream = next(streams)
+        connection.out = b""
+        (job,) = protocol.received(frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, sent))
+        assert job.run()
+        return connection.out
+
+    for _ in range(3):
+        assert b"send this one again" not in status(body)
+        assert len(connection.out) > 1000
+    with limits.large_messages.message(body, b"gzip", limits.unpacked_bytes) as message:
+        assert message == bytes(3 << 20)
+        assert b"a compressed message of more than 2097152 bytes is being read; send this one again" in status(body)
+        assert framed(b"x") in status(framed(b"x"))
+    assert b"send this one again" not in status(body)
+    reader = limits.large_messages.message(body, b"gzip", 5 << 19)
+    with pytest.raises(StatusError, match="Received message larger than max"):
+        reader.__enter__()
+    assert b"send this one again" not in status(body)
+
+
 def test_the_body_of_a_call_that_is_refused_is_not_kept() -> None:
     _, protocol, _ = spoken(GrpcLimits())
     block = encode([(b":path", b"/test/Nope"), (b"content-type", b"application/grpc")])

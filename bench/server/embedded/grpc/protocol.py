@@ -1,9 +1,10 @@
 """gRPC on an HTTP/2 connection (grpc/doc/PROTOCOL-HTTP2.md): unary calls and server streams of two messages."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from bench.server.embedded.base.status import Code, StatusError, faults_are_internal
@@ -34,6 +35,53 @@ _WORTH_OF_REQUEST: Final = 5e-5
 _WORTH_OF_BYTE: Final = 5e-9
 # The share that counts of the time of a call that fails or runs no model; of one that cannot be read, all does.
 _LOST_OF_CALL: Final = 0.25
+# Bytes of a compressed message from which on it is large, and times its packed size from which on all of its time
+# counts: rows that are padded are packed to a few dozen times less.
+_LARGE_UNPACKED: Final = 2 << 20
+_BLOATED: Final = 200
+
+
+class _TooLargeError(StatusError):
+    """A compressed message has more bytes than it may."""
+
+
+class LargeMessages:
+    """Reads large messages that come compressed one at a time, for all connections of a server.
+
+    Their values take many times their bytes, and keep other threads from running, which cost a client next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def message(self, body: bytes, encoding: bytes, most: int) -> Iterator[bytes]:
+        """The message of a request's body, while it is used.
+
+        Args:
+            body: the body.
+            encoding: compression that the message may have.
+            most: bytes of the largest message that is compressed.
+
+        Raises:
+            StatusError: see `_message`; it is too large, or another large one is being read.
+        """
+        small = min(most, _LARGE_UNPACKED)
+        try:
+            found = _message(body, encoding, small)
+        except _TooLargeError:
+            if small == most:
+                raise
+            if not self._lock.acquire(blocking=False):
+                reason = f"a compressed message of more than {small} bytes is being read; send this one again"
+                raise StatusError(Code.RESOURCE_EXHAUSTED, reason) from None
+        else:
+            yield found
+            return
+        try:
+            yield _message(body, encoding, most)
+        finally:
+            self._lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +91,12 @@ class GrpcLimits:
     Args:
         request_bytes: bytes of the largest request, and of all of a connection that are incomplete or not answered.
         unpacked_bytes: bytes of the largest message that comes compressed.
+        large_messages: reads the large ones, of all connections.
     """
 
     request_bytes: int = 64 << 20
     unpacked_bytes: int = 16 << 20
+    large_messages: LargeMessages = field(default_factory=LargeMessages)
 
 
 _DEFAULT_LIMITS: Final = GrpcLimits()
@@ -221,11 +271,13 @@ class GrpcProtocol:
             error, answer = None, b""
             try:
                 if not call.cancelled():
-                    message = _message(event.body, call.encoding, self._limits.unpacked_bytes)
-                    lost = _LOST_OF_CALL
-                    answer = framed(self._methods.handle(call.method, message, call))
+                    limits = self._limits
+                    with limits.large_messages.message(event.body, call.encoding, limits.unpacked_bytes) as message:
+                        bloated = len(message) > max(_LARGE_UNPACKED, _BLOATED * len(event.body))
+                        lost = 1.0 if bloated else _LOST_OF_CALL
+                        answer = framed(self._methods.handle(call.method, message, call))
                     # A client may ask for a model as often as it likes.
-                    lost = _LOST_OF_CALL if brief else 0.0
+                    lost = lost if brief or bloated else 0.0
             except StatusError as failed:
                 error = failed.bare()
             finally:
@@ -286,7 +338,8 @@ def _message(body: bytes, encoding: bytes, most: int) -> bytes:
         most: bytes of the largest message that is compressed.
 
     Raises:
-        StatusError: the body is not one message, or its compression is not supported or hides too many bytes.
+        _TooLargeError: its compression hides too many bytes.
+        StatusError: the body is not one message, or its compression is not supported.
     """
     if not is_one_message(body):
         raise StatusError(Code.INTERNAL, "the request is not one whole message")
@@ -301,6 +354,5 @@ def _message(body: bytes, encoding: bytes, most: int) -> bytes:
     except NotPackedError:
         raise StatusError(Code.INTERNAL, "the message cannot be decompressed") from None
     except UnpackedTooLargeError:
-        raise StatusError(
-            Code.RESOURCE_EXHAUSTED, f"Received message larger than max (more than {most} when unpacked vs. {most})"
-        ) from None
+        reason = f"Received message larger than max (more than {most} when unpacked vs. {most})"
+        raise _TooLargeError(Code.RESOURCE_EXHAUSTED, reason) from None

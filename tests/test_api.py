@@ -87,7 +87,7 @@ def test_the_page_s_example_of_a_sweep(tmp_path: Path) -> None:
     """The page's sweep takes three minutes; this one measures a known queue of 100 requests/s for seconds."""
     scale = (
         "api.Scale(ladder=(1, 2, 4), single_user=1.5, single_user_runs=1, step=1.0, min_steps=3, knee=(0.5, 0.8), "
-        "knee_seconds=1.0, repeats=1, hold_out=(0.65,), hold_out_seconds=1.0, confirm=0, warmup=0.2, retries=0, "
+        "knee_seconds=1.0, repeats=1, hold_out=(0.65,), hold_out_seconds=1.0, confirm=0, warmup=0.2, retries=5, "
         "replicates=10, effort=Effort(1500), reference=Effort(1500, 10))"
     )
     model = write_model_dir(tmp_path / "model", toy_golden(20))

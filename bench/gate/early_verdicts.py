@@ -79,7 +79,7 @@ def wrong_baseline_reason(runs: Sequence[RunMetrics]) -> str:
     Its figures are those of its right answers: a throughput that is too low hides a candidate that is slower.
     """
     reason = wrong_answers_reason(runs, "baseline")
-    return f"{reason}, so that it is no measure; give one that answers right" if reason else ""
+    return f"{reason}, so nothing can be compared with it; give a baseline that answers right" if reason else ""
 
 
 def wrong_baseline_warnings(runs: Sequence[RunMetrics]) -> list[str]:
